@@ -1,0 +1,259 @@
+"""Caches in $XDG_CACHE_HOME/chkfs/<store id>/: which objects exist where, and what a source looked like.
+
+Both are SQLite files that may be deleted at any time: that costs time, never data.  Where no file can be
+used, the object cache lives in memory and the scan cache is off.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from chkfs import key as keys, pack
+
+_BUSY_SECONDS = 20
+_TYPES = {type: number for number, type in enumerate(keys.TYPES)}
+_PRAGMAS = 'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;'
+
+
+def directory(environment, store_id: str) -> bytes:
+    """Where the caches of a store lie, by the XDG rules."""
+    base = environment.get('XDG_CACHE_HOME') or os.path.join(environment.get('HOME') or '/nonexistent', '.cache')
+    return os.path.join(os.fsencode(base), b'chkfs', store_id.encode())
+
+
+def _connect(path: bytes | None, schema: str, version: int) -> sqlite3.Connection:
+    """A database with that schema; one that is damaged or of another version is made anew."""
+    if path is None:
+        connection = sqlite3.connect(':memory:', isolation_level=None)
+        connection.executescript(schema)
+        return connection
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    for attempt in (1, 2):
+        try:
+            connection = sqlite3.connect(os.fsdecode(path), timeout=_BUSY_SECONDS, isolation_level=None)
+            found = connection.execute('PRAGMA user_version').fetchone()[0]
+            if found not in (0, version):
+                raise sqlite3.DatabaseError('another version')
+            connection.executescript(_PRAGMAS + schema + f'PRAGMA user_version={version};')
+            return connection
+        except sqlite3.OperationalError:
+            raise  # busy, full, not ours: not a reason to delete it
+        except sqlite3.DatabaseError:
+            if attempt == 2:
+                raise
+            for suffix in (b'', b'-wal', b'-shm'):
+                try:
+                    os.unlink(path + suffix)
+                except FileNotFoundError:
+                    pass
+
+
+class ObjectCache:
+    """Which object lies where in which pack: the packs' indexes, merged.  Brought up to date by sync()."""
+
+    VERSION = 1
+    SCHEMA = """
+        CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY, name TEXT UNIQUE, size INTEGER);
+        CREATE TABLE IF NOT EXISTS frame (pack INTEGER, offset INTEGER, length INTEGER,
+            PRIMARY KEY (pack, offset)) WITHOUT ROWID;
+        CREATE TABLE IF NOT EXISTS object (key BLOB, type INTEGER, pack INTEGER, listed INTEGER, size INTEGER,
+            offset INTEGER, length INTEGER, PRIMARY KEY (key, type, pack)) WITHOUT ROWID;
+    """
+
+    def __init__(self, path: bytes | None):
+        """path: of the SQLite file, None for memory."""
+        self._path = path
+        self._packs: dict[int, str] = {}
+        self._sync_again: tuple = ()
+        try:
+            self._db = _connect(path, self.SCHEMA, self.VERSION)
+        except (sqlite3.Error, OSError):
+            self._db = _connect(None, self.SCHEMA, self.VERSION)
+
+    def sync(self, sizes: dict[str, int], load: Callable[[str], list[pack.Place]]) -> None:
+        """Makes the cache agree with the packs that exist (file name to size); load reads one pack's places."""
+        self._sync_again = (sizes, load)
+        try:
+            self._sync(sizes, load)
+        except sqlite3.Error:
+            self._move_to_memory()
+
+    def _sync(self, sizes, load) -> None:
+        known = {name: (id, size) for id, name, size in self._db.execute('SELECT id, name, size FROM pack')}
+        for name, (id, size) in known.items():
+            if sizes.get(name) != size:
+                self._forget(id)
+        for name, size in sizes.items():
+            if known.get(name, (0, None))[1] != size:
+                self._add(name, size, load(name))
+        self._packs = dict(self._db.execute('SELECT id, name FROM pack'))
+
+    def add(self, name: str, size: int, places: list[pack.Place]) -> None:
+        """Takes in one pack that this process has just published."""
+        sizes, load = self._sync_again or ({}, lambda name: [])
+        self._sync_again = {**sizes, name: size}, load
+        try:
+            self._add(name, size, places)
+        except sqlite3.Error:
+            self._move_to_memory()
+
+    def _add(self, name: str, size: int, places: list[pack.Place]) -> None:
+        rows = []
+        for member, object_size, offset, length in places:
+            type, key, listed = pack.parse_name(member)
+            rows.append((bytes.fromhex(key), _TYPES[type], listed, object_size, offset, length))
+        self._db.execute('BEGIN IMMEDIATE')
+        try:
+            self._db.execute('INSERT OR IGNORE INTO pack (name, size) VALUES (?, ?)', (name, size))
+            (id,) = self._db.execute('SELECT id FROM pack WHERE name = ?', (name,)).fetchone()
+            self._db.executemany(f'INSERT OR REPLACE INTO object VALUES (?, ?, {id}, ?, ?, ?, ?)', rows)
+            frames = {(offset, length) for _, _, offset, length in places}
+            self._db.executemany(f'INSERT OR REPLACE INTO frame VALUES ({id}, ?, ?)', frames)
+            self._db.execute('COMMIT')
+        except BaseException:
+            self._db.execute('ROLLBACK')
+            raise
+        self._packs[id] = name
+
+    def _forget(self, id: int) -> None:
+        self._db.execute('BEGIN IMMEDIATE')
+        for table, column in (('object', 'pack'), ('frame', 'pack'), ('pack', 'id')):
+            self._db.execute(f'DELETE FROM {table} WHERE {column} = ?', (id,))
+        self._db.execute('COMMIT')
+
+    def has(self, type: str, key: str) -> bool:
+        sql = 'SELECT pack FROM object WHERE key = ? AND type = ?'
+        return any(id in self._packs for (id,) in self._rows(sql, (bytes.fromhex(key), _TYPES[type])))
+
+    def find(self, type: str, key: str) -> list[tuple[str, bool, int, int, int]]:
+        """(pack's file name, is it a list?, size, frame offset, frame length) of every packed copy."""
+        sql = 'SELECT pack, listed, size, offset, length FROM object WHERE key = ? AND type = ?'
+        rows = self._rows(sql, (bytes.fromhex(key), _TYPES[type]))
+        return [(self._packs[row[0]], bool(row[1]), *row[2:]) for row in rows if row[0] in self._packs]
+
+    def frames(self, pack_name: str) -> list[tuple[int, int]]:
+        """(offset, length) of the frames of a pack, in order."""
+        sql = 'SELECT offset, length FROM frame WHERE pack = (SELECT id FROM pack WHERE name = ?) ORDER BY offset'
+        return self._rows(sql, (pack_name,))
+
+    def keys(self, type: str, prefix: str = '') -> Iterator[tuple[str, bool, int]]:
+        """(key, is it a list?, size) of the packed objects of a type whose key begins so, in key order."""
+        low = bytes.fromhex(prefix.ljust(keys.LENGTH, '0'))
+        high = bytes.fromhex(prefix.ljust(keys.LENGTH, 'f'))
+        sql = 'SELECT key, pack, listed, size FROM object WHERE key BETWEEN ? AND ? AND type = ? ORDER BY key'
+        while True:
+            rows = self._rows(sql + ' LIMIT 10000', (low, high, _TYPES[type]))
+            yield from ((row[0].hex(), bool(row[2]), row[3]) for row in rows if row[1] in self._packs)
+            if len(rows) < 10000:
+                return
+            low = rows[-1][0]  # seen again, which the caller expects of copies anyway
+
+    def _rows(self, sql: str, values: tuple) -> list[tuple]:
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error:
+            self._move_to_memory()
+            return self._db.execute(sql, values).fetchall()
+
+    def _move_to_memory(self) -> None:
+        self._db = _connect(None, self.SCHEMA, self.VERSION)
+        if self._sync_again:
+            self._sync(*self._sync_again)
+
+
+class Directory(NamedTuple):
+    """What the scan cache knows of one directory; files: name to (stat record, key)."""
+
+    signature: bytes
+    tree: str
+    files: dict[bytes, tuple[bytes, str]]
+
+
+class ScanCache:
+    """For each source filesystem and directory: a signature of its entries, its tree, its files' keys.
+
+    Rows are advice: a row is used only when what it names exists in the store.
+    """
+
+    VERSION = 1
+    SCHEMA = """
+        CREATE TABLE IF NOT EXISTS source (id INTEGER PRIMARY KEY, identity TEXT UNIQUE);
+        CREATE TABLE IF NOT EXISTS directory (source INTEGER, path BLOB, signature BLOB, tree BLOB, files BLOB,
+            PRIMARY KEY (source, path)) WITHOUT ROWID;
+    """
+
+    def __init__(self, path: bytes | None):
+        """path: of the SQLite file, None to know nothing and remember nothing."""
+        self._db = None
+        self._sources: dict[str, int] = {}
+        if path is not None:
+            try:
+                self._db = _connect(path, self.SCHEMA, self.VERSION)
+            except (sqlite3.Error, OSError):
+                pass
+
+    def signature(self, identity: str, path: bytes) -> tuple[bytes, str] | None:
+        """(signature, tree key) of a directory; the tree is '' when only some of its files are known."""
+        row = self._row('signature, tree', identity, path)
+        return row and (row[0], row[1].hex())
+
+    def files(self, identity: str, path: bytes) -> dict[bytes, tuple[bytes, str]]:
+        """Name to (stat record, key) for the files of a directory that were read."""
+        row = self._row('files', identity, path)
+        return _unpack_files(row[0]) if row else {}
+
+    def remember(self, rows: Iterable[tuple[str, bytes, Directory]]) -> None:
+        """Takes (identity, path, directory) rows whose objects are all secured."""
+        if self._db is None:
+            return
+        values = [
+            (self._source(identity), path, row.signature, bytes.fromhex(row.tree), _pack_files(row.files))
+            for identity, path, row in rows
+        ]
+        try:
+            self._db.execute('BEGIN IMMEDIATE')
+            self._db.executemany('INSERT OR REPLACE INTO directory VALUES (?, ?, ?, ?, ?)', values)
+            self._db.execute('COMMIT')
+        except sqlite3.Error:
+            self._db = None
+
+    def _row(self, columns: str, identity: str, path: bytes):
+        if self._db is None:
+            return None
+        try:
+            sql = f'SELECT {columns} FROM directory WHERE source = ? AND path = ?'
+            return self._db.execute(sql, (self._source(identity), path)).fetchone()
+        except sqlite3.Error:
+            self._db = None
+            return None
+
+    def _source(self, identity: str) -> int | None:
+        if identity not in self._sources and self._db is not None:
+            try:
+                self._db.execute('INSERT OR IGNORE INTO source (identity) VALUES (?)', (identity,))
+                row = self._db.execute('SELECT id FROM source WHERE identity = ?', (identity,)).fetchone()
+                self._sources[identity] = row[0]
+            except sqlite3.Error:
+                self._db = None
+        return self._sources.get(identity)
+
+
+# A file's row: the name, NUL, the length of the stat record in one byte, the record, the key.
+
+
+def _pack_files(files: dict[bytes, tuple[bytes, str]]) -> bytes:
+    parts = []
+    for name, (record, key) in files.items():
+        parts += (name, b'\0', bytes((len(record),)), record, bytes.fromhex(key))
+    return b''.join(parts)
+
+
+def _unpack_files(data: bytes) -> dict[bytes, tuple[bytes, str]]:
+    files, at = {}, 0
+    while (end := data.find(b'\0', at)) >= 0 and end + 1 < len(data):
+        start = end + 2
+        stop = start + data[end + 1]
+        files[data[at:end]] = data[start:stop], data[stop : stop + 32].hex()
+        at = stop + 32
+    return files

@@ -1,0 +1,164 @@
+"""The command line: shared options, the store, output, progress, and the one place that prints errors and exits.
+
+A command is a module in chkfs.cmd: its docstring's first line is "chkfs-NAME - what it does", USAGE is its
+synopsis, options(parser) declares its arguments, and run(args) does it and returns an exit status.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import time
+
+import chkfs
+from chkfs import errors, quote, store
+
+COMMANDS = (
+    'init', 'hash-object', 'cat-object', 'write-tree', 'mktree', 'ls-tree', 'checkout-tree', 'commit-snapshot',
+    'update-ref', 'for-each-ref', 'rev-parse', 'rev-list', 'list-objects', 'count-objects',
+)  # fmt: skip
+
+
+def main(program: str) -> int:
+    """Runs the command of that name (chkfs-init, ...) with sys.argv; gives the exit status."""
+    _require_utf8()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    program = os.path.basename(program)
+    module = importlib.import_module('chkfs.cmd.' + program.removeprefix('chkfs-').replace('-', '_'))
+    parser = make_parser(program, module)
+    if '_ARGCOMPLETE' in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    try:
+        status = module.run(parser.parse_args())
+        sys.stdout.flush()
+        return status
+    except errors.Error as error:
+        say(f'{program}: {error}')
+        return error.status
+    except KeyboardInterrupt:
+        say(f'{program}: interrupted')
+        return 128 + signal.SIGINT
+    except (OSError, MemoryError) as error:
+        name = getattr(error, 'filename', None)
+        where = f"'{quote.readable(os.fsencode(name))}': " if isinstance(name, (str, bytes)) else ''
+        say(f'{program}: {where}{errors.describe(error) or "out of memory"}')
+        return errors.FATAL
+
+
+def make_parser(program: str, module) -> argparse.ArgumentParser:
+    """The parser of a command's module; options that all commands share come last."""
+    summary = module.__doc__.partition('\n')[0].partition(' - ')[2]
+    parser = argparse.ArgumentParser(
+        prog=program,
+        usage=module.USAGE,
+        description=f'{summary[:1].upper()}{summary[1:]}.',
+        epilog=f'The manual: man {program}',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.options(parser)
+    parser.add_argument('--store', metavar='DIR', help='the store; else $CHKFS_STORE, else the current directory')
+    parser.add_argument('--version', action='version', version=f'{program} {chkfs.__version__}')
+    return parser
+
+
+def open_store(args) -> store.Store:
+    """The store that the command line or the environment names, opened.  Raises Error."""
+    os.umask(0o077)
+    return store.Store(store.find(args.store))
+
+
+def say(line: str) -> None:
+    """A line for people, on standard error."""
+    sys.stdout.flush()
+    print(line, file=sys.stderr, flush=True)
+
+
+def reporter(args):
+    """A function that prints one problem as a line of this program."""
+    program = os.path.basename(sys.argv[0])
+    return lambda line: say(f'{program}: {line}')
+
+
+def write(data: bytes) -> None:
+    """Data for standard output, byte by byte as it is."""
+    sys.stdout.buffer.write(data)
+
+
+def printer(args):
+    """A function that prints one record (bytes) and ends it with a newline, or with NUL after -z."""
+    end = b'\0' if args.z else b'\n'
+    out = sys.stdout.buffer.write
+    return lambda record: out(record + end)
+
+
+def input_records(args) -> list[bytes]:
+    """The records of standard input: lines, or after -z what stands between NULs."""
+    end = b'\0' if args.z else b'\n'
+    rest = b''
+    while block := sys.stdin.buffer.read1(1 << 16):
+        *whole, rest = (rest + block).split(end)
+        yield from whole
+    if rest:
+        yield rest
+
+
+def add_quiet_verbose(parser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument('-q', '--quiet', action='store_true', help='say nothing but problems')
+    group.add_argument('-v', '--verbose', action='store_true', help='say more')
+
+
+class Progress:
+    """Files, bytes, rate and the current path: a tqdm bar on a terminal, with -v elsewhere a line now and then."""
+
+    SECONDS_BETWEEN_LINES = 10
+
+    def __init__(self, args):
+        self._bar, self._verbose = None, args.verbose
+        self._next = 0.0
+        self._started = time.monotonic()
+        if sys.stderr.isatty() and not args.quiet:
+            from tqdm import tqdm
+
+            self._bar = tqdm(unit='B', unit_scale=True, leave=False, dynamic_ncols=True)
+
+    def __call__(self, path: bytes, done) -> None:
+        """Called as often as one likes; done has the counts files and bytes."""
+        if self._bar is None and not self._verbose:
+            return
+        now = time.monotonic()
+        if now < self._next:
+            return
+        if self._bar is not None:
+            self._next = now + 0.1
+            self._bar.set_description(f'{done.files} files, {_shorten(quote.readable(path))}', refresh=False)
+            self._bar.update(done.bytes - self._bar.n)
+        elif self._next:
+            self._next = now + self.SECONDS_BETWEEN_LINES
+            say(f'{done.files} files, {done.bytes} bytes, {now - self._started:.0f} s: {quote.readable(path)}')
+        else:
+            self._next = now + self.SECONDS_BETWEEN_LINES
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _shorten(path: str, width: int = 40) -> str:
+    return path if len(path) <= width else '...' + path[3 - width :]
+
+
+def _require_utf8() -> None:
+    """File names pass through str in places; only Python's UTF-8 mode gives every byte back in every locale."""
+    if sys.getfilesystemencoding().lower() != 'utf-8' and not sys.flags.utf8_mode:
+        os.execv(sys.executable, [sys.executable, '-X', 'utf8', *sys.argv])
+
+
+def _interrupt(number, frame):
+    raise KeyboardInterrupt

@@ -1,0 +1,18 @@
+"""chkfs-init - make a store"""
+
+from chkfs import cli, codec, errors, quote, store
+
+USAGE = 'chkfs-init [--compression CODEC] [DIR]'
+
+
+def options(parser):
+    parser.add_argument('--compression', metavar='CODEC', choices=list(codec.SUFFIXES), default=codec.DEFAULT,
+                        help='for new objects: %(choices)s (default: %(default)s)')  # fmt: skip
+    parser.add_argument('directory', metavar='DIR', nargs='?', help='absent or empty; default: --store, else here')
+
+
+def run(args):
+    root = (args.directory or args.store or '.').encode('utf-8', 'surrogateescape')
+    if not store.create(root, args.compression):
+        cli.say(f"chkfs-init: '{quote.readable(root)}' is a store already: nothing changed")
+    return errors.DONE

@@ -1,0 +1,114 @@
+"""chkfs-ls-tree - list a tree"""
+
+import stat
+import time
+
+from chkfs import cli, errors, quote, revision, tree, walk
+
+USAGE = 'chkfs-ls-tree [-rdlz] [--name-only | --human | --mtree] TREEISH [PATH ...]'
+_TYPES = {'file': 'blob', 'dir': 'tree'}
+
+
+def options(parser):
+    parser.add_argument('-r', '--recursive', action='store_true', help='list what is below, too')
+    parser.add_argument('-d', '--directory', action='store_true', help='list directories only')
+    parser.add_argument('-l', '--long', action='store_true', help='show owners, sizes and times')
+    parser.add_argument('-z', action='store_true', help='end records with NUL, and show names as they are')
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument('--name-only', action='store_true', help='print only names')
+    group.add_argument('--human', action='store_true', help='like ls -l: for people, times in the local zone')
+    group.add_argument('--mtree', action='store_true', help='print mtree(5) with full paths, for other programs to check')
+    parser.add_argument('treeish', metavar='TREEISH', help='a tree, a snapshot, SNAPSHOT:PATH; see chkfs(7)')
+    parser.add_argument('paths', metavar='PATH', nargs='*', help='only these entries')
+
+
+def run(args):
+    store = cli.open_store(args)
+    problems = []
+
+    def report(line):
+        cli.reporter(args)(line)
+        problems.append(line)
+
+    root = revision.tree_of(store, args.treeish).entry
+    if root is None:
+        raise errors.NotFound(f"'{args.treeish}' is not a tree")
+    output = cli.printer(args)
+    if args.human:
+        show = _human
+    else:
+        show = _mtree if args.mtree else _name if args.name_only else _long if args.long else _short
+    if args.mtree:
+        output(b'#mtree')
+        top = {word: text for word, text in root.fields.items() if word not in ('size', 'tags')}
+        output(tree.Entry(b'.', top).line().encode())
+    for path, entry in _entries(store.objects, root, args, report):
+        if entry.type == 'dir' or not args.directory:
+            output(show(path, entry, args.z))
+    return errors.NO if problems else errors.DONE
+
+
+def _entries(objects, root, args, report):
+    if not args.paths:
+        yield from _below(objects, root, b'', args, report)
+    for path in args.paths:
+        raw = path.encode('utf-8', 'surrogateescape').strip(b'/')
+        entry = walk.find(objects, root, raw)
+        if path.endswith('/') and entry.type == 'dir':
+            yield from _below(objects, entry, raw + b'/', args, report)
+            continue
+        yield raw, entry
+        if args.recursive and entry.type == 'dir':
+            yield from _below(objects, entry, raw + b'/', args, report)
+
+
+def _below(objects, entry, prefix, args, report):
+    if entry.type != 'dir':
+        yield entry.name, entry
+    elif args.recursive:
+        yield from walk.below(objects, entry.key, prefix, report)
+    else:
+        for child in walk.entries(objects, entry.key, report):
+            yield prefix + child.name, child
+
+
+def _shown(path, exact):
+    return path if exact else quote.quote(path).replace('\\040', ' ').encode()
+
+
+def _name(path, entry, exact):
+    return _shown(path, exact)
+
+
+def _short(path, entry, exact):
+    mode = entry.fields.get('mode', '-')
+    return f'{mode} {_TYPES.get(entry.type, entry.type)} {entry.key or "-"}\t'.encode() + _shown(path, exact)
+
+
+def _long(path, entry, exact):
+    fields = entry.fields
+    owner = f'{fields.get("uname") or fields.get("uid", "-")} {fields.get("gname") or fields.get("gid", "-")}'
+    size = fields.get('size') or fields.get('device', 'linux,-')[6:]
+    head = f'{fields.get("mode", "-")} {_TYPES.get(entry.type, entry.type)} {entry.key or "-"} {owner} {size}'
+    tail = b' -> ' + _shown(entry.link, False) if entry.type == 'link' and not exact else b''
+    return f'{head} {fields.get("time", "-")}\t'.encode() + _shown(path, exact) + tail
+
+
+def _human(path, entry, exact):
+    fields = entry.fields
+    letter = '-' if entry.type == 'file' else {'socket': 's', 'fifo': 'p'}.get(entry.type, entry.type[:1])
+    mode = stat.filemode(entry.mode or 0)[1:]
+    owner = f'{fields.get("uname") or fields.get("uid", "-"):8} {fields.get("gname") or fields.get("gid", "-"):8}'
+    size = fields.get('size') or fields.get('device', 'linux,-')[6:]
+    seconds = (entry.time_ns or 0) // 10**9
+    try:
+        when = time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        when = f'@{seconds}'
+    tail = b' -> ' + _shown(entry.link, False) if entry.type == 'link' and not exact else b''
+    return f'{letter}{mode} {owner} {size:>12} {when} '.encode() + _shown(path, exact) + tail
+
+
+def _mtree(path, entry, exact):
+    fields = {word: text for word, text in entry.fields.items() if word != 'tags'}
+    return tree.Entry(path, fields).line().encode()

@@ -1,0 +1,48 @@
+"""chkfs-rev-list - list snapshots, newest first, following parents"""
+
+import heapq
+
+from chkfs import cli, errors, revision
+
+USAGE = 'chkfs-rev-list [-z] [-n NUMBER] [--all] [--parents] [SNAPSHOT ...]'
+
+
+def options(parser):
+    parser.add_argument('-z', action='store_true', help='end records with NUL')
+    parser.add_argument('-n', '--max-count', metavar='NUMBER', type=int, help='stop after so many')
+    parser.add_argument('--all', action='store_true', help='begin at every ref')
+    parser.add_argument('--parents', action='store_true', help='print the keys of the parents, too')
+    parser.add_argument('snapshots', metavar='SNAPSHOT', nargs='*')
+
+
+def run(args):
+    if not args.snapshots and not args.all:
+        raise errors.Usage('which snapshot? Name some, or say --all')
+    store = cli.open_store(args)
+    names = [*args.snapshots, *(store.refs.names() if args.all else ())]
+    waiting, seen, status = [], set(), errors.DONE
+
+    def add(key):
+        nonlocal status
+        if key not in seen:
+            seen.add(key)
+            try:
+                found = revision.read_snapshot(store, key)
+                heapq.heappush(waiting, (-found.time_ns, key, found.parents))
+            except errors.Error as error:
+                cli.reporter(args)(str(error))
+                status = errors.NO
+
+    for name in names:
+        type, key = revision.resolve_object(store, name)
+        if type != 'snapshot':
+            raise errors.Usage(f"'{name}' is a {type}, not a snapshot")
+        add(key)
+    output, count = cli.printer(args), 0
+    while waiting and count != args.max_count:
+        _, key, parents = heapq.heappop(waiting)
+        output(' '.join([key, *parents] if args.parents else [key]).encode())
+        count += 1
+        for parent in parents:
+            add(parent)
+    return status

@@ -1,0 +1,78 @@
+"""chkfs-write-tree - store a directory, and print the key of its tree"""
+
+import os
+import time
+
+from chkfs import cli, errors, exclude, ingest, snapshot, tree
+
+USAGE = (
+    'chkfs-write-tree [-qvx] [--root | --draft] [--exclude PATTERN] [--exclude-from FILE] [--exclude-caches]\n'
+    '                        DIR'
+)
+
+
+def options(parser):
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument('--root', action='store_true', help='print the whole mtree line of DIR')
+    group.add_argument('--draft', action='store_true', help='print the draft of a snapshot, for chkfs-commit-snapshot')
+    add_walk_options(parser)
+    cli.add_quiet_verbose(parser)
+    parser.add_argument('directory', metavar='DIR', help='a directory, or one file')
+
+
+def add_walk_options(parser):
+    parser.add_argument('-x', '--one-file-system', action='store_true', help='do not enter other filesystems')
+    parser.add_argument('--exclude', metavar='PATTERN', action='append', default=[],
+                        help='leave out what matches, as in gitignore(5); may be given again')  # fmt: skip
+    parser.add_argument('--exclude-from', metavar='FILE', action='append', default=[], help='read patterns from FILE')
+    parser.add_argument('--exclude-caches', action='store_true', help='of directories with a CACHEDIR.TAG keep only that')
+
+
+def run(args):
+    store = cli.open_store(args)
+    progress = cli.Progress(args)
+    started_ns = time.time_ns()
+    source = os.fsencode(args.directory)
+    try:
+        with store.writer() as writer:
+            work = ingest.Ingest(writer, store.scan_cache(), _walk_options(args, store), cli.reporter(args), progress)
+            result = work.store(source)
+    finally:
+        progress.close()
+    if args.draft:
+        draft = _draft(source, started_ns, result)
+        cli.write(draft.format())
+    else:
+        print(result.root if args.root else tree.parse_line(result.root).key)
+    return errors.PARTIAL if result.skipped or result.changed else errors.DONE
+
+
+def _walk_options(args, store):
+    lines = list(args.exclude)
+    for name in args.exclude_from:
+        try:
+            with open(name, encoding='utf-8', errors='surrogateescape') as file:
+                lines += file.read().splitlines()
+        except OSError as error:
+            raise errors.Usage(f"cannot read patterns from '{name}': {errors.describe(error)}") from error
+    status = os.stat(store.root)
+    patterns = exclude.Patterns(lines) if lines else None
+    return ingest.Options(args.one_file_system, patterns, args.exclude_caches, (status.st_dev, status.st_ino))
+
+
+def _draft(source, started_ns, result):
+    counts = (('files', result.files), ('bytes', result.bytes), ('skipped', result.skipped))
+    return snapshot.Snapshot(
+        [
+            ('root', result.root),
+            snapshot.quoted('source', os.path.realpath(source)),
+            snapshot.quoted('host', os.fsencode(os.uname().nodename)),
+            ('started', snapshot.format_time(started_ns)),
+            ('finished', snapshot.format_time(time.time_ns())),
+            *((word, str(number)) for word, number in counts),
+            ('damaged', str(result.changed)),
+            ('complete', 'yes'),
+            *(('mount', line) for line in result.mounts),
+            ('features', 'mode owner time link device hl'),
+        ]
+    )

@@ -1,0 +1,162 @@
+"""Codecs: the five ways to store bytes, all of which standard command-line tools undo.
+
+Every compressed stream is complete in itself, and streams laid end to end decode as one: gzip (RFC 1952),
+bzip2, xz (LZMA2 alone, dictionary 8 MiB), zstd (RFC 8878, content checksum, window at most 2^27).
+Libraries are imported when first used; reading gzip, bzip2 and xz needs only the standard library.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from chkfs import errors
+
+SUFFIXES = {'none': '', 'gzip': '.gz', 'bzip2': '.bz2', 'xz': '.xz', 'zstd': '.zst'}
+NAMES = {suffix: name for name, suffix in SUFFIXES.items()}
+DEFAULT = 'gzip'
+MAGICS = {'gzip': b'\x1f\x8b\x08', 'bzip2': b'BZh', 'xz': b'\xfd7zXZ\0', 'zstd': b'\x28\xb5\x2f\xfd'}
+BLOCK_BYTES = 1 << 20
+
+_SAMPLE_BYTES = 64 << 10
+_WORTH = 0.97  # compressed sample over plain sample: above this, compression does not pay
+
+
+def compress(name: str, data: bytes) -> bytes:
+    """One complete stream of the codec called name; raises Error when its library is missing."""
+    return _compressor(name)(data)
+
+
+def verified(name: str, data: bytes) -> bytes:
+    """compress(), read back and compared: a compressor has been wrong before (restic issue 4523)."""
+    stream = compress(name, data)
+    if name != 'none' and b''.join(decompress(name, (stream,))) != data:
+        raise errors.Error(f'{name} did not give back what was compressed: check the memory of this machine')
+    return stream
+
+
+def pays(name: str, data: bytes) -> bool:
+    """Whether compressing saves 3 percent or more of a sample from the middle of data."""
+    if name == 'none':
+        return False
+    start = max(0, (len(data) - _SAMPLE_BYTES) // 2)
+    sample = data[start : start + _SAMPLE_BYTES]
+    sampler = name if name in ('gzip', 'zstd') else 'gzip'  # the slow ones agree with gzip on what is random
+    return len(compress(sampler, sample)) < _WORTH * len(sample)
+
+
+def decompress(name: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The plain bytes of streams laid end to end, in blocks of at most BLOCK_BYTES.
+
+    Takes the compressed bytes in any pieces and holds one of them at a time, so that a small file that
+    unpacks to terabytes can be stopped by its reader.  Raises Damaged.
+    """
+    for _, plain in streams(name, blocks):
+        yield plain
+
+
+def streams(name: str, blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Like decompress, but each piece comes with the number of streams ended before it (0, 0, 1, ...)."""
+    if name == 'none':
+        yield from ((0, block) for block in blocks)
+        return
+    new, wrong = _decompressor(name)
+    number, stream = 0, None
+    for block in blocks:
+        while block or stream is not None and not stream.eof and not stream.needs_input:
+            stream = stream or new()
+            try:
+                plain = stream.decompress(block, BLOCK_BYTES)
+            except wrong as error:
+                raise errors.Damaged(f'not a whole {name} stream: {error}') from None
+            block = b''
+            if plain:
+                yield number, plain
+            if stream.eof:
+                block, stream, number = stream.unused_data, None, number + 1
+    if stream is not None:
+        raise errors.Damaged(f'{name} stream is cut short')
+
+
+def _compressor(name: str):
+    """The function bytes to bytes."""
+    if name == 'none':
+        return bytes
+    if name == 'gzip':
+        try:
+            from isal import igzip_lib
+
+            return lambda data: igzip_lib.compress(data, 2, igzip_lib.COMP_GZIP)
+        except ImportError:
+            import gzip
+
+            return lambda data: gzip.compress(data, 6, mtime=0)
+    if name == 'bzip2':
+        import bz2
+
+        return bz2.compress
+    if name == 'xz':
+        import lzma
+
+        return lambda data: lzma.compress(data, check=lzma.CHECK_CRC64, preset=6)
+    zstd = _zstd()
+    level = zstd.CompressionParameter.compression_level
+    options = {level: 3, zstd.CompressionParameter.checksum_flag: 1}
+    return lambda data: zstd.compress(data, options=options)
+
+
+def _decompressor(name: str):
+    """A class with bz2.BZ2Decompressor's interface, and what it raises for bytes that are wrong."""
+    if name == 'gzip':
+        try:
+            from isal import igzip_lib
+
+            return lambda: igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP), (igzip_lib.error, EOFError)
+        except ImportError:
+            import zlib
+
+            return _ZlibDecompressor, zlib.error
+    if name == 'bzip2':
+        import bz2
+
+        return bz2.BZ2Decompressor, OSError
+    if name == 'xz':
+        import lzma
+
+        return lambda: lzma.LZMADecompressor(memlimit=256 << 20), (lzma.LZMAError, EOFError)
+    zstd = _zstd()
+    return zstd.ZstdDecompressor, (zstd.ZstdError, EOFError)
+
+
+def _zstd():
+    try:
+        from compression import zstd
+    except ImportError:
+        try:
+            from backports import zstd
+        except ImportError:
+            raise errors.Error(
+                'zstd is not available: pip install backports.zstd, or use Python 3.14 or later'
+            ) from None
+    return zstd
+
+
+class _ZlibDecompressor:
+    """zlib.decompressobj for gzip with the interface of bz2.BZ2Decompressor."""
+
+    def __init__(self):
+        import zlib
+
+        self._stream = zlib.decompressobj(31)
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._stream.decompress(self._stream.unconsumed_tail + data, max_length)
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._stream.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._stream.unused_data

@@ -1,0 +1,32 @@
+"""What a backup leaves out: gitignore patterns, and directories that say that they are caches."""
+
+import os
+
+CACHE_TAG = b'CACHEDIR.TAG'
+_CACHE_SIGNATURE = b'Signature: 8a477f597d28d172789f06886806bc55'  # bford.info/cachedir
+
+
+class Patterns:
+    """gitignore(5) patterns, matched against paths from the top of the source."""
+
+    def __init__(self, lines: list[str]):
+        from pathspec import GitIgnoreSpec
+
+        self._spec = GitIgnoreSpec.from_lines(lines)
+
+    def match(self, path: bytes, is_directory: bool) -> bool:
+        return self._spec.match_file(os.fsdecode(path) + ('/' if is_directory else ''))
+
+
+def is_cache(fd: int) -> bool:
+    """Whether an open directory holds a CACHEDIR.TAG with the right beginning."""
+    try:
+        tag = os.open(CACHE_TAG, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+    except OSError:
+        return False
+    try:
+        return os.read(tag, len(_CACHE_SIGNATURE)) == _CACHE_SIGNATURE
+    except OSError:
+        return False
+    finally:
+        os.close(tag)

@@ -1,0 +1,347 @@
+"""The objects of a store: finds and reads them in whatever form they have, and believes no byte unverified.
+
+An object may be a file of its own (plain or compressed), a list of pieces, or a member of a pack, and may be
+stored more than once.  The first copy whose SHA-256 is its key is served; damaged copies are passed over.
+"""
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+
+from chkfs import codec, errors, key as keys, pack, piecelist
+from chkfs.cache import ObjectCache
+
+LIST_SUFFIX = '.list'
+SUFFIXES = (*codec.SUFFIXES.values(), LIST_SUFFIX)
+WHOLE_BYTES = 8 << 20  # objects up to this size are read in one piece, larger ones are streamed
+DEEPEST_LIST = 8  # a list of lists of lists: we write one level, and stop at this many
+
+_FRAMES_KEPT = 48
+_FRAMES_AHEAD = 4
+_LARGEST_LISTED_DIRECTORY = 1000
+
+
+class Objects:
+    """Reads the objects below a store's root directory (bytes path)."""
+
+    def __init__(self, root: bytes, cache: ObjectCache):
+        self.root = root
+        self.cache = cache
+        self._frames: OrderedDict[tuple[str, int], object] = OrderedDict()
+        self._pool = None
+        self._next_frame: dict[str, dict[int, tuple[int, int]]] = {}
+        self._loose_names: dict[str, set[str] | None] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """Looks again at which packs there are."""
+        sizes = {}
+        try:
+            with os.scandir(os.path.join(os.fsdecode(self.root), 'packs')) as entries:
+                for entry in entries:
+                    if pack.codec_of(entry.name):
+                        sizes[entry.name] = entry.stat().st_size
+        except FileNotFoundError:
+            pass
+        self.cache.sync(sizes, self.places)
+
+    def read_ahead(self) -> None:
+        """From now on a thread unpacks the frames that follow the one asked for: for readers of whole trees."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._pool = self._pool or ThreadPoolExecutor(1)
+
+    # ---- is it there? ----
+
+    def has(self, type: str, key: str) -> bool:
+        """Whether some copy exists; whether it is whole, only reading tells."""
+        return self.cache.has(type, key) or bool(self._has_loose(type, key) and self._loose(type, key))
+
+    def types(self, key: str) -> list[str]:
+        return [type for type in keys.TYPES if self.has(type, key)]
+
+    def note_loose(self, type: str, key: str) -> None:
+        """Tells of an object that this process has just published as a file of its own."""
+        names = self._loose_names.get(f'{type}/{key[:2]}')
+        if names is not None:
+            names.add(key)
+
+    def note_pack(self, name: str, places: list[pack.Place]) -> None:
+        """Tells of a pack that this process has just published."""
+        self.cache.add(name, os.stat(self.pack_path(name)).st_size, places)
+
+    def keys(self, type: str, prefix: str = '') -> Iterator[str]:
+        """Every key of a type that begins so, once, in order within each form (packed, then loose)."""
+        last = None
+        for key, _, _ in self.cache.keys(type, prefix):
+            if key != last:
+                yield key
+            last = key
+        base = os.path.join(os.fsdecode(self.root), 'objects', type)
+        for fan in _sorted_names(base):
+            if fan.startswith(prefix[:2]):
+                for key in sorted({name[: keys.LENGTH] for name in _sorted_names(os.path.join(base, fan))}):
+                    if keys.is_key(key) and key.startswith(prefix) and not self.cache.has(type, key):
+                        yield key
+
+    def count(self) -> dict[str, int]:
+        """How many objects in which form, and bytes on disk."""
+        counts = {f'packed-{type}s': sum(1 for _ in self.cache.keys(type)) for type in ('blob', 'tree')}
+        counts['packs'] = counts['pack-bytes'] = 0
+        for entry in _entries(os.path.join(self.root, b'packs')):
+            counts['packs'] += pack.codec_of(os.fsdecode(entry.name)) is not None
+            counts['pack-bytes'] += entry.stat().st_size
+        for type in keys.TYPES:
+            counts[f'loose-{type}s'] = 0
+        counts['loose-bytes'] = 0
+        for type in keys.TYPES:
+            base = os.path.join(self.root, b'objects', type.encode())
+            for fan in _entries(base):
+                for entry in _entries(fan.path):
+                    counts[f'loose-{type}s'] += 1
+                    counts['loose-bytes'] += entry.stat().st_size
+        return counts
+
+    def size(self, type: str, key: str) -> int:
+        """Plain size in bytes.  Raises NotFound or Damaged."""
+        for _, listed, size, *_ in self.cache.find(type, key):
+            if not listed:
+                return size
+        path = self._loose(type, key).get('')
+        if path is not None:
+            return os.stat(path).st_size
+        return sum(map(len, self.chunks(type, key)))
+
+    # ---- reading ----
+
+    def read(self, type: str, key: str) -> bytes:
+        """The whole object, verified.  For what is known to be small: trees, snapshots, files below WHOLE_BYTES."""
+        for name, listed, size, offset, length in self.cache.find(type, key):
+            if not listed:
+                found = self._frame(name, offset, length).get(f'{type}/{key}')
+                if found is not None:
+                    return bytes(found)
+        return b''.join(self.chunks(type, key))
+
+    def chunks(self, type: str, key: str, depth: int = 0) -> Iterator[bytes]:
+        """The object in pieces of at most some MiB.
+
+        Each copy up to WHOLE_BYTES is verified before its bytes are given.  A longer one is verified as it
+        flows (its pieces one by one, the whole at the end).  Raises NotFound, or Damaged, perhaps after some
+        pieces.
+        """
+        problems = []
+        for attempt in ('known', 'looked up again'):
+            for problem, pieces in self._copies(type, key, depth):
+                try:
+                    yield from pieces
+                    return
+                except (errors.Damaged, errors.NotFound, OSError) as error:
+                    problems.append(f'{problem}: {errors.describe(error)}')
+                    if getattr(error, 'after_output', False):
+                        raise
+            if attempt == 'known':
+                self.reload()
+                self._loose_names.clear()
+        if problems:
+            raise errors.Damaged(f"{type} '{key}' is damaged: {'; '.join(dict.fromkeys(problems))}")
+        raise errors.NotFound(f"no {type} '{key}' in the store")
+
+    def _copies(self, type: str, key: str, depth: int) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """(where, its bytes as a generator) of every copy, the likely ones first."""
+        packed = self.cache.find(type, key)
+        for name, listed, _, offset, length in packed:
+            if not listed:
+                yield f'packs/{name}', self._packed(type, key, name, offset, length)
+        for suffix, path in self._loose(type, key).items():
+            where = os.fsdecode(os.path.relpath(path, self.root))
+            if suffix == LIST_SUFFIX:
+                yield where, self._listed(type, key, _file_blocks(path), depth)
+            else:
+                plain = codec.decompress(codec.NAMES[suffix], _file_blocks(path))
+                yield where, _verified(key, plain)
+        for name, listed, _, offset, length in packed:
+            if listed:
+                blocks = self._packed(type, key, name, offset, length, LIST_SUFFIX)
+                yield f'packs/{name}', self._listed(type, key, blocks, depth)
+
+    def _packed(self, type, key, pack_name, offset, length, suffix='') -> Iterator[bytes]:
+        found = self._frame(pack_name, offset, length).get(f'{type}/{key}{suffix}')
+        if found is None:
+            raise errors.Damaged('not whole in its frame')
+        yield bytes(found)
+
+    def _listed(self, type: str, key: str, blocks: Iterable[bytes], depth: int) -> Iterator[bytes]:
+        if depth >= DEEPEST_LIST:
+            raise errors.Damaged('lists that name lists, too deep')
+        hash = hashlib.sha256()
+        started = False
+        for piece_key, size in piecelist.parse(b''.join(blocks)):
+            if piece_key == key:
+                raise errors.Damaged('a list that names itself')
+            try:
+                for block in self.chunks('blob', piece_key, depth + 1):
+                    hash.update(block)
+                    started = True
+                    yield block
+            except errors.Error as error:
+                error.after_output = started
+                raise
+        if hash.hexdigest() != key:
+            error = errors.Damaged(f'its pieces together are not {type} {key}')
+            error.after_output = started
+            raise error
+
+    # ---- files of their own ----
+
+    def _has_loose(self, type: str, key: str) -> bool:
+        """False when surely no file of its own exists: most keys asked for during a backup are new."""
+        fan = f'{type}/{key[:2]}'
+        if fan not in self._loose_names:
+            names = _sorted_names(os.path.join(os.fsdecode(self.root), 'objects', fan))
+            few = len(names) <= _LARGEST_LISTED_DIRECTORY
+            self._loose_names[fan] = {name[: keys.LENGTH] for name in names} if few else None
+        names = self._loose_names[fan]
+        return names is None or key in names
+
+    def _loose(self, type: str, key: str) -> dict[str, bytes]:
+        """Suffix to path of the files that hold an object."""
+        stem = os.path.join(self.root, f'objects/{type}/{key[:2]}/{key}'.encode())
+        found = {}
+        for suffix in SUFFIXES if type != 'snapshot' else ('',):
+            path = stem + suffix.encode()
+            if os.access(path, os.F_OK):
+                found[suffix] = path
+        return found
+
+    # ---- packs ----
+
+    def pack_path(self, name: str) -> bytes:
+        return os.path.join(self.root, b'packs', name.encode())
+
+    def places(self, pack_name: str) -> list[pack.Place]:
+        """Where the objects of a pack lie: from its index, or, when that is lost or bad, from the pack itself."""
+        path = self.pack_path(pack_name)
+        try:
+            with open(self.pack_path(pack.index_name(pack_name)), 'rb') as file:
+                places = pack.parse_index(file.read())
+            size = os.stat(path).st_size
+            if all(offset + length <= size for _, _, offset, length in places):
+                return places
+        except (errors.Damaged, OSError):
+            pass
+        try:
+            return pack.scan(path, pack.codec_of(pack_name))
+        except (errors.Error, OSError):
+            return []
+
+    def _frame(self, pack_name: str, offset: int, length: int) -> dict[str, memoryview]:
+        """Member name to bytes, for the members of a frame that verify (lists, which cannot, as they are)."""
+        at = (pack_name, offset)
+        found = self._frames.get(at)
+        if found is None:
+            found = self._frames[at] = _Frame(self.pack_path(pack_name), pack.codec_of(pack_name), offset, length)
+            while len(self._frames) > _FRAMES_KEPT:
+                self._frames.popitem(last=False)
+        elif found.complete:
+            return found.members
+        if self._pool is not None:
+            self._start_following(pack_name, offset)
+        found.load()
+        return found.members
+
+    def _start_following(self, pack_name: str, offset: int) -> None:
+        following = self._next_frame.get(pack_name)
+        if following is None:
+            frames = self.cache.frames(pack_name)
+            following = self._next_frame[pack_name] = {a[0]: b for a, b in zip(frames, frames[1:])}
+        for _ in range(_FRAMES_AHEAD):
+            place = following.get(offset)
+            if place is None:
+                return
+            offset, length = place
+            if (pack_name, offset) not in self._frames:
+                frame = _Frame(self.pack_path(pack_name), pack.codec_of(pack_name), offset, length)
+                self._frames[pack_name, offset] = frame
+                self._pool.submit(frame.load)
+
+
+class _Frame:
+    """One unpacked frame, loaded once by whichever thread comes first."""
+
+    def __init__(self, path: bytes, codec_name: str, offset: int, length: int):
+        import threading
+
+        self.complete = False
+        self.members: dict[str, memoryview] = {}
+        self._from = path, codec_name, offset, length
+        self._lock = threading.Lock()
+
+    def load(self) -> None:
+        with self._lock:
+            if not self.complete:
+                try:
+                    self._load(*self._from)
+                except (OSError, errors.Damaged):
+                    pass  # what is not in members is damaged
+                self.complete = True
+
+    def _load(self, path: bytes, codec_name: str, offset: int, length: int) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            stream = os.pread(fd, length, offset)
+        finally:
+            os.close(fd)
+        parts, size = [], 0
+        for part in codec.decompress(codec_name, (stream,)):
+            parts.append(part)
+            size += len(part)
+            if size > 64 * pack.FRAME_BYTES:
+                raise errors.Damaged('frame unpacks to more than any frame holds')
+        plain = b''.join(parts)
+        view = memoryview(plain)
+        for name, start, size in pack.members(plain):
+            data = view[start : start + size]
+            if name.endswith(LIST_SUFFIX) or hashlib.sha256(data).hexdigest() == name[5:]:
+                self.members[name] = data
+
+
+def _file_blocks(path: bytes) -> Iterator[bytes]:
+    with open(path, 'rb', buffering=0) as file:
+        while block := file.read(codec.BLOCK_BYTES):
+            yield block
+
+
+def _verified(key: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks, held back up to WHOLE_BYTES so that a short object is verified before any of it is given."""
+    hash, held, held_bytes = hashlib.sha256(), [], 0
+    started = False
+    for block in blocks:
+        hash.update(block)
+        held.append(block)
+        held_bytes += len(block)
+        if held_bytes > WHOLE_BYTES:
+            started = True
+            yield from held
+            held, held_bytes = [], 0
+    if hash.hexdigest() != key:
+        error = errors.Damaged('its bytes are not what its name says')
+        error.after_output = started
+        raise error
+    yield from held
+
+
+def _entries(path: bytes) -> Iterator[os.DirEntry]:
+    try:
+        with os.scandir(path) as entries:
+            yield from entries
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+
+
+def _sorted_names(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,250 @@
+"""Packs: many small objects in one tar archive of independently compressed frames, with a text index.
+
+A frame is one complete compressed stream that holds whole tar members, about 1 MiB of them; trees and
+lists go to frames of their own, so that walking trees never unpacks contents.  The two zero blocks that end
+a tar archive are the last frame.  chkfs-pack(5) is the authority.
+"""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from chkfs import codec, errors, key as keys, publish
+
+FRAME_BYTES = 1 << 20
+BLOCK = 512
+INDEX_SUFFIX = '.index'
+
+_PADDING = [bytes(-size % BLOCK) for size in range(BLOCK)]
+_END_OF_ARCHIVE = bytes(2 * BLOCK)
+_LARGEST_OCTAL = 8**11
+
+
+class Place(NamedTuple):
+    """Where an object lies: name is <type>/<key> or <type>/<key>.list; sizes and offsets in bytes."""
+
+    name: str
+    size: int
+    offset: int
+    length: int
+
+
+def _template() -> tuple[bytes, bytes, bytes, int]:
+    """Constant parts of a ustar header (before the size, between size and checksum, after) and their sum."""
+    owner = b'0000400\0' + b'0000000\0' + b'0000000\0'
+    mtime = b'00000000000\0'
+    tail = b'0' + bytes(100) + b'ustar\x0000' + bytes(247)
+    return owner, mtime, tail, sum(owner) + sum(mtime) + sum(tail) + 8 * 0x20
+
+
+_OWNER, _MTIME, _TAIL, _CONSTANT_SUM = _template()
+
+
+def header(name: str, size: int) -> bytes:
+    """A ustar header (512 bytes) of a regular file; sizes from 8 GiB on in GNU's base-256."""
+    raw = name.encode('ascii')
+    octal = b'%011o\0' % size if size < _LARGEST_OCTAL else (1 << 95 | size).to_bytes(12, 'big')
+    checksum = b'%06o\0 ' % (_CONSTANT_SUM + sum(raw) + sum(octal))
+    return b''.join((raw.ljust(100, b'\0'), _OWNER, octal, _MTIME, checksum, _TAIL))
+
+
+def members(plain: bytes) -> Iterator[tuple[str, int, int]]:
+    """(name, start, size) of each member in the plain bytes of a frame.  Raises Damaged."""
+    at, end = 0, len(plain)
+    while at + BLOCK <= end:
+        name = plain[at : at + 100].rstrip(b'\0')
+        if not name:
+            return  # the end of the archive
+        try:
+            size = int(plain[at + 124 : at + 135], 8)
+            text = name.decode('ascii')
+        except ValueError:
+            raise errors.Damaged('not a tar header') from None
+        if at + BLOCK + size > end:
+            raise errors.Damaged('tar member is cut short')
+        yield text, at + BLOCK, size
+        at += BLOCK + size + -size % BLOCK
+
+
+def parse_name(name: str) -> tuple[str, str, bool]:
+    """(type, key, is it a list?) of a member's name.  Raises Damaged."""
+    type, _, rest = name.partition('/')
+    key = rest.removesuffix('.list')
+    if type not in keys.TYPES or not keys.is_key(key):
+        raise errors.Damaged(f'not the name of an object: {name[:80]!r}')
+    return type, key, key != rest
+
+
+class Writer:
+    """One pack being written into an open file.  Frames are compressed by pool, and appended in order."""
+
+    def __init__(self, fd: int, codec_name: str, pool):
+        """pool: a concurrent.futures executor."""
+        self.bytes = 0  # plain bytes taken so far
+        self.places: list[Place] = []
+        self._fd, self._codec, self._pool = fd, codec_name, pool
+        self._frames = {'blob': ([], []), 'tree': ([], [])}  # parts, (name, size)
+        self._frame_bytes = {'blob': 0, 'tree': 0}
+        self._waiting = deque()
+        self._offset = 0
+        self._hash = hashlib.sha256()
+
+    def add(self, kind: str, name: str, data: bytes) -> None:
+        """kind: the frames to put it in, 'blob' or 'tree'."""
+        size = len(data)
+        parts, names = self._frames[kind]
+        parts += (header(name, size), data, _PADDING[size % BLOCK])
+        names.append((name, size))
+        self._frame_bytes[kind] += size + BLOCK
+        if self._frame_bytes[kind] >= FRAME_BYTES:
+            self._seal(kind)
+
+    def close(self) -> tuple[str, bytes]:
+        """Writes what is left and the end of the archive; gives the pack's name and its index text."""
+        for kind in self._frames:
+            self._seal(kind)
+        self._append_waiting(0)
+        self._append(codec.compress(self._codec, _END_OF_ARCHIVE))
+        name = f'pack-{self._hash.hexdigest()}.tar{codec.SUFFIXES[self._codec]}'
+        return name, format_index(self.places)
+
+    def _seal(self, kind: str) -> None:
+        parts, names = self._frames[kind]
+        if names:
+            plain = b''.join(parts)
+            self.bytes += len(plain)
+            self._waiting.append((self._pool.submit(codec.verified, self._codec, plain), names))
+            self._frames[kind], self._frame_bytes[kind] = ([], []), 0
+            self._append_waiting(8)
+
+    def _append_waiting(self, allowed: int) -> None:
+        """Appends the frames that are ready, and waits while more than allowed are not."""
+        while self._waiting and (len(self._waiting) > allowed or self._waiting[0][0].done()):
+            future, names = self._waiting.popleft()
+            stream = future.result()
+            self.places += [Place(name, size, self._offset, len(stream)) for name, size in names]
+            self._append(stream)
+
+    def _append(self, stream: bytes) -> None:
+        publish.write_all(self._fd, stream)
+        self._hash.update(stream)
+        self._offset += len(stream)
+
+
+def format_index(places: list[Place]) -> bytes:
+    """The index text: one sorted line an object, and the digest of all lines before the last."""
+    body = ''.join([f'{name} {size} {offset} {length}\n' for name, size, offset, length in sorted(places)])
+    return f'{body}# sha256 {keys.of(body.encode())}\n'.encode()
+
+
+def parse_index(data: bytes) -> list[Place]:
+    """Raises Damaged when the text is cut short or changed."""
+    body, mark, digest = data.rpartition(b'# sha256 ')
+    if not mark or digest.decode('ascii', 'replace').rstrip('\n') != keys.of(body):
+        raise errors.Damaged('index is cut short or changed')
+    try:
+        places = []
+        for line in body.decode('ascii').splitlines():
+            name, size, offset, length = line.split(' ')
+            parse_name(name)
+            places.append(Place(name, int(size), int(offset), int(length)))
+        return places
+    except ValueError:
+        raise errors.Damaged('index has a line that is none') from None
+
+
+def codec_of(file_name: str) -> str | None:
+    """The codec of a pack's file name, None when it is not the name of a pack."""
+    stem, tar, suffix = file_name.partition('.tar')
+    whole = tar and stem.startswith('pack-') and keys.is_key(stem[5:])
+    return codec.NAMES.get(suffix) if whole else None
+
+
+def index_name(file_name: str) -> str:
+    """pack-<sha256>.index of a pack's file name."""
+    return file_name.partition('.tar')[0] + INDEX_SUFFIX
+
+
+def scan(path: bytes, codec_name: str) -> list[Place]:
+    """The places of all members that verify, read from the pack itself: the index made anew.
+
+    A list cannot be verified by itself and is taken as it stands.  A damaged frame is left out.
+    """
+    places = []
+    with open(path, 'rb') as file:
+        for offset, length, plain in _scan_frames(file, codec_name):
+            try:
+                for name, start, size in members(plain):
+                    _, key, listed = parse_name(name)
+                    if listed or keys.of(plain[start : start + size]) == key:
+                        places.append(Place(name, size, offset, length))
+            except errors.Damaged:
+                continue
+    return places
+
+
+def _scan_frames(file, codec_name: str) -> Iterator[tuple[int, int, bytes]]:
+    """(offset, length, plain bytes) of each whole frame, found without an index."""
+    if codec_name == 'none':
+        yield from _scan_plain(file)
+        return
+    size = os.fstat(file.fileno()).st_size
+    offset = 0
+    while offset < size:
+        file.seek(offset)
+        frame = _first_frame(file, codec_name)
+        if frame is None:
+            offset = _next_magic(file, offset + 1, codec.MAGICS[codec_name])
+            continue
+        length, plain = frame
+        yield offset, length, plain
+        offset += length
+
+
+def _first_frame(file, codec_name: str) -> tuple[int, bytes] | None:
+    """(compressed length, plain bytes) of the stream that begins here; None when it is damaged."""
+    new, wrong = codec._decompressor(codec_name)
+    stream, read_bytes, parts = new(), 0, []
+    while not stream.eof:
+        block = file.read(BLOCK * 128) if stream.needs_input else b''
+        if stream.needs_input and not block:
+            return None
+        read_bytes += len(block)
+        try:
+            parts.append(stream.decompress(block, 4 * FRAME_BYTES))
+        except wrong:
+            return None
+        if sum(map(len, parts)) > 64 * FRAME_BYTES:
+            return None
+    return read_bytes - len(stream.unused_data), b''.join(parts)
+
+
+def _next_magic(file, start: int, magic: bytes) -> int:
+    """Where the next frame may begin; the end of the file when nowhere."""
+    file.seek(start)
+    before = b''
+    while block := file.read(1 << 20):
+        found = (before + block).find(magic)
+        if found >= 0:
+            return start - len(before) + found
+        start += len(block)
+        before = block[-len(magic) + 1 :]
+    return start
+
+
+def _scan_plain(file) -> Iterator[tuple[int, int, bytes]]:
+    """Uncompressed packs: every member is a frame of its own."""
+    offset = 0
+    while len(block := file.read(BLOCK)) == BLOCK:
+        try:
+            length = BLOCK + (size := int(block[124:135], 8)) + -size % BLOCK
+            if not block.startswith((b'blob/', b'tree/')):
+                raise ValueError
+        except ValueError:
+            offset += BLOCK  # look for the next header
+            continue
+        rest = file.read(length - BLOCK)
+        yield offset, length, block + rest
+        offset += length

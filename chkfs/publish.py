@@ -1,0 +1,172 @@
+"""The only place that renames and syncs: nothing else in chkfs makes a file visible in a store.
+
+A writer works in incoming/<run>/, which it holds with flock; the kernel lets go when the writer dies.
+publish() syncs the filesystem, renames into place, and syncs again, so that nothing is ever visible
+that a power cut could leave half-written.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import secrets
+import time
+
+from chkfs import errors
+
+INCOMING = b'incoming'
+_WAYS_OUT = {
+    errno.ENOSPC: '; what is complete is safe: make room and run it again',
+    errno.EDQUOT: '; what is complete is safe: make room and run it again',
+    errno.EROFS: '; it is mounted read-only',
+    errno.EIO: '; look at the disk of the store before you run it again',
+}
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def _storing():
+    """Turns what the store's filesystem answers into an Error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        way_out = _WAYS_OUT.get(error.errno, '')
+        raise errors.Error(f'cannot write into the store: {errors.describe(error)}{way_out}') from error
+
+
+class Run:
+    """One writer's directory under incoming/.  Use as a context manager; leaving it empties it."""
+
+    def __init__(self, root: bytes):
+        """root: path of the store.  Raises Error where the store cannot be written."""
+        self._root = root
+        incoming = os.path.join(root, INCOMING)
+        stamp = time.strftime('%Y%m%dT%H%M%S', time.gmtime())
+        name = f'{stamp}-{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}'
+        self.path = os.path.join(incoming, os.fsencode(name.replace('/', '-')))
+        with _storing():
+            os.makedirs(incoming, 0o700, exist_ok=True)
+            os.mkdir(self.path, 0o700)
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Removes what was not published, and lets go."""
+        with contextlib.suppress(OSError):  # what stays is only clutter
+            for name in os.listdir(self.path):
+                os.unlink(os.path.join(self.path, name))
+            os.rmdir(self.path)
+        os.close(self._fd)
+
+    def write(self, name: str, *parts) -> None:
+        """Writes a new file that holds the parts (buffers) one after the other."""
+        fd = self.create(name)
+        try:
+            for part in parts:
+                write_all(fd, part)
+        finally:
+            os.close(fd)
+
+    def create(self, name: str) -> int:
+        """A descriptor of a new file in the run's directory, readable by its owner only."""
+        with _storing():
+            flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
+            return os.open(os.path.join(self.path, name.encode()), flags, 0o400)
+
+    def publish(self, places: list[tuple[str, str]]) -> None:
+        """Moves files of this run into the store: (name here, path from the store's root), in this order.
+
+        All of them are on disk before the first can be seen, and when this returns they stay visible
+        whatever happens.  An object that is there already is replaced by its equal.
+        """
+        if not places:
+            return
+        with _storing():
+            sync_filesystem(self._fd)
+            made = set()
+            for name, path in places:
+                target = os.path.join(self._root, path.encode())
+                directory = os.path.dirname(target)
+                if directory not in made:
+                    os.makedirs(directory, 0o700, exist_ok=True)
+                    made.add(directory)
+                os.rename(os.path.join(self.path, name.encode()), target)
+            sync_filesystem(self._fd)
+
+
+def write_all(fd: int, data) -> None:
+    """os.write until all is written."""
+    view = memoryview(data)
+    with _storing():
+        while view:
+            view = view[os.write(fd, view) :]
+
+
+def sync_filesystem(fd: int) -> None:
+    """syncfs(2): everything written to the filesystem of fd is on disk, or OSError."""
+    if _libc.syncfs(fd):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def sync_directory(path: bytes) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a filesystem that has nothing to sync there
+            raise
+    finally:
+        os.close(fd)
+
+
+def make_directories(root: bytes, path: bytes) -> None:
+    """Makes root/path and every directory between, each of them synced."""
+    missing = []
+    here = path
+    while here and not os.path.isdir(os.path.join(root, here)):
+        missing.append(here)
+        here = os.path.dirname(here)
+    for here in reversed(missing):
+        try:
+            os.mkdir(os.path.join(root, here), 0o700)
+        except FileExistsError:
+            if not os.path.isdir(os.path.join(root, here)):
+                raise
+        sync_directory(os.path.join(root, os.path.dirname(here)))
+
+
+def replace(path: bytes, data: bytes, mode: int = 0o600) -> None:
+    """Sets a small file to data: written beside, synced, renamed, the directory synced.
+
+    Readers skip the name beside, which begins with a dot.
+    """
+    directory, name = os.path.split(path)
+    beside = os.path.join(directory, b'.' + name[:200] + b'.' + secrets.token_hex(4).encode())
+    with _storing():
+        fd = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
+        try:
+            write_all(fd, data)
+            os.fsync(fd)
+            os.rename(beside, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+            raise
+        finally:
+            os.close(fd)
+        sync_directory(directory)
+
+
+def append(fd: int, data: bytes) -> None:
+    """Adds to a log, and syncs it; a line that an earlier death cut short is ended first."""
+    size = os.fstat(fd).st_size
+    if size and os.pread(fd, 1, size - 1) != b'\n':
+        data = b'\n' + data
+    with _storing():
+        write_all(fd, data)
+        os.fsync(fd)

@@ -1,0 +1,153 @@
+"""Refs: names that point at snapshots, one file each, and the log of every value that each ever had.
+
+An update takes flock on the ref's log, compares, appends to the log, and replaces the file; the kernel lets go
+of the lock when a process dies.  Names follow git-check-ref-format(1).  chkfs-store(5) is the authority.
+"""
+
+import fcntl
+import os
+import pwd
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from chkfs import errors, key as keys, publish
+
+NONE = '0' * keys.LENGTH  # the value, in logs, of a ref that does not exist yet
+SHORTHANDS = ('{}', 'refs/{}', 'refs/tags/{}', 'refs/backups/{}', 'refs/recovered/{}')
+
+_FORBIDDEN = frozenset(' ~^:?*[\\\x7f') | frozenset(map(chr, range(32)))
+
+
+class Change(NamedTuple):
+    """One line of a ref's log; time in seconds since 1970."""
+
+    old: str
+    new: str
+    time: int
+    who: str
+    reason: str
+
+
+def check_name(name: str) -> None:
+    """Raises Usage unless name is a full ref name that git would allow too."""
+    parts = name.split('/')
+    if (
+        len(parts) < 2
+        or parts[0] != 'refs'
+        or any(not part or part.startswith('.') or part.endswith('.lock') for part in parts)
+        or '..' in name
+        or '@{' in name
+        or name.endswith('.')
+        or not _FORBIDDEN.isdisjoint(name)
+    ):
+        raise errors.Usage(f"'{name}' is not a valid ref name: refs/backups/NAME, refs/tags/NAME; see chkfs-store(5)")
+
+
+def tidy(name: str) -> str:
+    """A file's name made fit for a ref: what git forbids becomes '-'; '' becomes 'root'."""
+    text = ''.join('-' if char in _FORBIDDEN or '\udc80' <= char <= '\udcff' else char for char in name)
+    text = text.replace('..', '-').replace('@{', '-').replace('/', '-').strip('.')
+    return (text[:-5] + '-lock' if text.endswith('.lock') else text) or 'root'
+
+
+class Refs:
+    """The refs below a store's root directory (bytes path)."""
+
+    def __init__(self, root: bytes):
+        self._root = root
+
+    def read(self, name: str) -> str | None:
+        """The key that a full ref name points at, None when there is no such ref.  Raises Damaged."""
+        try:
+            with open(self._path(name), 'rb') as file:
+                text = file.read(keys.LENGTH + 2).decode('ascii', 'replace').rstrip('\n')
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        if not keys.is_key(text):
+            raise errors.Damaged(f"ref '{name}' does not hold a key: chkfs-fsck rebuilds it")
+        return text
+
+    def full_name(self, name: str) -> str | None:
+        """The ref that a short name means: as it is, or below refs/, refs/tags/, refs/backups/, refs/recovered/."""
+        for pattern in SHORTHANDS:
+            full = pattern.format(name)
+            try:
+                check_name(full)
+            except errors.Usage:
+                continue
+            if os.path.isfile(self._path(full)):
+                return full
+        return None
+
+    def names(self, prefix: str = 'refs/') -> Iterator[str]:
+        """Every ref name that begins so, sorted."""
+        found = []
+        for directory, _, files in os.walk(self._path('refs')):
+            base = os.fsdecode(os.path.relpath(directory, self._root))
+            found += [f'{base}/{os.fsdecode(name)}' for name in files if not name.startswith(b'.')]
+        return iter(sorted(name for name in found if name.startswith(prefix)))
+
+    def update(self, name: str, new: str, old: str | None = None, reason: str = '') -> None:
+        """Points a ref at new.  With old, only if it holds that now ('' or NONE: if it does not exist).
+
+        Raises Conflict when somebody else was first, Usage for a name that cannot be.
+        """
+        check_name(name)
+        path, log = self._path(name), self._path('logs/' + name)
+        try:
+            publish.make_directories(self._root, os.path.dirname(os.path.relpath(log, self._root)))
+            publish.make_directories(self._root, os.path.dirname(os.path.relpath(path, self._root)))
+            is_new = not os.path.exists(log)
+            fd = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise errors.Error(f"cannot update ref '{name}': {errors.describe(error)}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.path.isdir(path):
+                raise errors.Error(f"cannot update ref '{name}': there are refs below it")
+            now = self._current(name)
+            if old is not None and (now or NONE) != (old or NONE):
+                raise errors.Conflict(f"ref '{name}' is at {now or 'nothing'}, not at {old or 'nothing'}")
+            if now == new:
+                return
+            if is_new:
+                publish.sync_directory(os.path.dirname(log))
+            publish.append(fd, _log_line(now or NONE, new, reason))
+            publish.replace(path, f'{new}\n'.encode())
+        finally:
+            os.close(fd)
+
+    def log(self, name: str) -> list[Change]:
+        """The changes of a full ref name, oldest first; lines that a crash cut short are passed over."""
+        changes = []
+        try:
+            with open(self._path('logs/' + name), 'rb') as file:
+                for line in file.read().decode('utf-8', 'surrogateescape').split('\n'):
+                    head, _, reason = line.partition('\t')
+                    words = head.split(' ', 3)
+                    if len(words) == 4 and keys.is_key(words[0]) and keys.is_key(words[1]) and words[2].isdecimal():
+                        changes.append(Change(words[0], words[1], int(words[2]), words[3], reason))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            pass
+        return changes
+
+    def _current(self, name: str) -> str | None:
+        try:
+            return self.read(name)
+        except errors.Damaged:
+            changes = self.log(name)  # the log was written first and tells what was meant
+            return changes[-1].new if changes else None
+
+    def _path(self, name: str) -> bytes:
+        return os.path.join(self._root, os.fsencode(name))
+
+
+def _log_line(old: str, new: str, reason: str) -> bytes:
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = str(os.geteuid())
+    reason = ' '.join(reason.split())
+    line = f'{old} {new} {int(time.time())} {user}@{os.uname().nodename}\t{reason}\n'
+    return line.encode('utf-8', 'surrogateescape')

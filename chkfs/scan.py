@@ -1,0 +1,101 @@
+"""Lists a live directory: names as bytes, sorted, each with what lstat tells, packed for comparing and keeping."""
+
+import os
+import stat
+import struct
+from typing import NamedTuple
+
+from chkfs import metadata, tree
+
+_RECORD = struct.Struct('<5q')
+
+
+class Found(NamedTuple):
+    """One entry as it was listed.
+
+    kind is a tree type ('file', 'dir', ...); attributes is the beginning of its tree line; record is what
+    lstat told (see unpack), equal exactly when nothing that we can see has changed; linked is (device,
+    inode) of what has several hard links.
+    """
+
+    name: bytes
+    kind: str
+    attributes: str
+    record: bytes
+    linked: tuple[int, int] | None
+
+
+class Record(NamedTuple):
+    """size in bytes, times in ns since 1970; inode and ctime are 0 where the filesystem does not keep them."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    device: int
+
+
+def unpack(record: bytes) -> Record:
+    return Record._make(_RECORD.unpack(record))
+
+
+def pack(record: Record) -> bytes:
+    return _RECORD.pack(*record)
+
+
+class Lister:
+    """Lists directories of one source; remembers owners' names and the texts made of them."""
+
+    def __init__(self):
+        self._owners = metadata.Owners()
+        self._shared: dict[tuple[int, int, int], tuple[str, str]] = {}
+
+    def list(self, fd: int, filesystem: metadata.Filesystem) -> tuple[list[Found], list[tuple[bytes, OSError]]]:
+        """The entries of an open directory sorted by name, and the names that could not be looked at, with why.
+
+        Raises OSError when the directory cannot be listed.
+        """
+        names = list(map(os.fsencode, os.listdir(fd)))
+        names.sort()
+        found, problems = [], []
+        lstat, packed, shared = os.stat, _RECORD.pack, self._shared
+        inodes, ctimes = filesystem.has_stable_inodes, filesystem.has_true_ctime
+        for name in names:
+            try:
+                status = lstat(name, dir_fd=fd, follow_symlinks=False)
+            except OSError as error:
+                problems.append((name, error))
+                continue
+            mode, inode, device, links, uid, gid, size, *_ = status
+            kind_attributes = shared.get((mode, uid, gid)) or self.share(mode, uid, gid)
+            record = packed(
+                size,
+                status.st_mtime_ns,
+                status.st_ctime_ns if ctimes else 0,
+                inode if inodes else 0,
+                status.st_rdev,
+            )
+            kind, attributes = kind_attributes
+            linked = (device, inode) if links > 1 and kind != 'dir' else None
+            found.append(Found(name, kind, attributes, record, linked))
+        return found, problems
+
+    def share(self, mode: int, uid: int, gid: int) -> tuple[str, str]:
+        """(kind, attributes), made once for all entries of that mode and owner."""
+        kind = metadata.KINDS.get(stat.S_IFMT(mode), 'file')
+        text = tree.attributes(kind, mode & 0o7777, uid, gid, self._owners.user(uid), self._owners.group(gid))
+        self._shared[mode, uid, gid] = kind, text
+        return kind, text
+
+    def look(self, status: os.stat_result, name: bytes, filesystem: metadata.Filesystem) -> Found:
+        """The same for one entry of which there is a fresh lstat."""
+        record = _RECORD.pack(
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns if filesystem.has_true_ctime else 0,
+            status.st_ino if filesystem.has_stable_inodes else 0,
+            status.st_rdev,
+        )
+        kind, attributes = self.share(status.st_mode, status.st_uid, status.st_gid)
+        linked = (status.st_dev, status.st_ino) if status.st_nlink > 1 and kind != 'dir' else None
+        return Found(name, kind, attributes, record, linked)

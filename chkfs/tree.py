@@ -1,0 +1,220 @@
+"""Tree objects: one directory as mtree(5) text, one line an entry (chkfs-tree(5) is the authority).
+
+    #mtree
+    # chkfs tree 1
+    . type=dir
+    ./hello type=file mode=0644 uid=0 gid=0 uname=root gname=root size=6 time=1.000000000 sha256digest=<key>
+"""
+
+from collections.abc import Iterable, Iterator
+
+from chkfs import errors, key as keys, quote
+
+HEADER = '#mtree\n# chkfs tree 1\n. type=dir\n'
+KEYWORDS = (
+    'type', 'mode', 'uid', 'gid', 'uname', 'gname', 'size', 'time', 'sha256digest', 'link', 'device', 'flags', 'nlink',
+    'tags',
+)  # fmt: skip
+TAGS = ('enc', 'tree', 'again', 'hl', 'btime', 'ctime', 'atime', 'data', 'changed', 'damaged', 'flags', 'dos')
+TYPES = ('file', 'dir', 'link', 'fifo', 'socket', 'char', 'block')
+LONGEST_LINE = 60_000  # bytes; readers of mtree stop at 65,536
+
+_NS = 1_000_000_000
+
+
+class Entry:
+    """One line: a name (bytes) and its fields, keyword to quoted text.  The properties decode."""
+
+    __slots__ = ('name', 'fields')
+
+    def __init__(self, name: bytes, fields: dict[str, str]):
+        self.name = name
+        self.fields = fields
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Entry) and (self.name, self.fields) == (other.name, other.fields)
+
+    def __repr__(self) -> str:
+        return f'Entry({self.line()!r})'
+
+    @property
+    def type(self) -> str:
+        return self.fields.get('type', '')
+
+    @property
+    def mode(self) -> int | None:
+        return self._number('mode', 8)
+
+    @property
+    def uid(self) -> int | None:
+        return self._number('uid')
+
+    @property
+    def gid(self) -> int | None:
+        return self._number('gid')
+
+    @property
+    def size(self) -> int | None:
+        return self._number('size')
+
+    @property
+    def key(self) -> str | None:
+        """The key of the contents: a blob's for a file, a tree's for a directory."""
+        found = self.fields.get('sha256digest') if self.type == 'file' else self.tag('tree')
+        if found is not None and not keys.is_key(found):
+            raise errors.Damaged(f'{quote.readable(self.name)}: not a key: {found[:80]!r}')
+        return found
+
+    @property
+    def link(self) -> bytes:
+        return quote.unquote(self.fields['link'])
+
+    @property
+    def device(self) -> tuple[int, int]:
+        """Major and minor number."""
+        try:
+            _, major, minor = self.fields['device'].split(',')
+            return int(major), int(minor)
+        except (KeyError, ValueError):
+            raise errors.Damaged(f'{quote.readable(self.name)}: no device numbers') from None
+
+    @property
+    def time_ns(self) -> int | None:
+        """Modification time, nanoseconds since 1970."""
+        return parse_time(self.fields['time']) if 'time' in self.fields else None
+
+    def tags(self) -> list[str]:
+        """The tags in order, each as name:value with the value still quoted; names may repeat (xattr)."""
+        text = self.fields.get('tags')
+        return text.split(',') if text else []
+
+    def tag(self, name: str) -> str | None:
+        """The quoted value of one tag, None without it."""
+        if 'tags' not in self.fields:
+            return None
+        start = name + ':'
+        return next((tag[len(start) :] for tag in self.tags() if tag.startswith(start)), None)
+
+    def line(self) -> str:
+        """The entry as one line in the fixed keyword order, without its newline."""
+        known = [f'{word}={self.fields[word]}' for word in KEYWORDS if word in self.fields]
+        unknown = [f'{word}={text}' for word, text in self.fields.items() if word not in KEYWORDS]
+        prefix = '.' if self.name == b'.' else './' + quote.quote(self.name)
+        return ' '.join([prefix, *known, *unknown])
+
+    def _number(self, word: str, base: int = 10) -> int | None:
+        text = self.fields.get(word)
+        try:
+            return None if text is None else int(text, base)
+        except ValueError:
+            raise errors.Damaged(f'{quote.readable(self.name)}: {word} is not a number: {text[:80]!r}') from None
+
+
+def attributes(type: str, mode: int, uid: int, gid: int, uname: bytes, gname: bytes) -> str:
+    """The beginning that many lines share; a name that is not known (b'') is left out."""
+    names = ''.join(f' {word}={quote.quote(raw)}' for word, raw in (('uname', uname), ('gname', gname)) if raw)
+    return f'type={type} mode={mode:04o} uid={uid} gid={gid}{names}'
+
+
+def format_time(ns: int) -> str:
+    """Seconds, a dot and nine digits; before 1970 floor seconds plus nanoseconds, as in mtree."""
+    return f'{ns // _NS}.{ns % _NS:09d}'
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since 1970.  Raises Damaged."""
+    seconds, dot, fraction = text.partition('.')
+    try:
+        if dot and not (len(fraction) == 9 and fraction.isdecimal()):
+            raise ValueError
+        return int(seconds) * _NS + int(fraction or 0)
+    except ValueError:
+        raise errors.Damaged(f'not a time: {text[:80]!r}') from None
+
+
+def format_lines(name: bytes, rest: str, tags: str = '') -> str:
+    """An entry's line (and the comment that shows a non-ASCII name), from its quoted fields."""
+    quoted = quote.quote(name)
+    if name.isascii():
+        return f'./{quoted} {rest} tags={tags}\n' if tags else f'./{quoted} {rest}\n'
+    tags = f',{tags}' if tags else ''
+    if quote.encoding(name) == 'utf-8':
+        return f'# {quote.readable(name)}\n./{quoted} {rest} tags=enc:utf-8{tags}\n'
+    return f'./{quoted} {rest} tags=enc:unknown{tags}\n'
+
+
+def format(lines: Iterable[str]) -> bytes:
+    """A tree object of lines made by format_lines, sorted by name."""
+    return (HEADER + ''.join(lines)).encode()
+
+
+def lines(data: bytes) -> Iterator[str]:
+    """The entry lines of a tree object, not yet parsed.  Raises Damaged when it is not one."""
+    text = data.decode('utf-8', 'replace')
+    if not text.startswith(HEADER) or not text.endswith('\n'):
+        raise errors.Damaged('not a chkfs tree 1, or cut short')
+    for line in text[len(HEADER) :].split('\n'):
+        if line and line[0] != '#':
+            yield line
+
+
+def parse_line(line: str) -> Entry:
+    """One entry line.  Raises Damaged; whether the name is a safe one, check_name says."""
+    word, *pairs = line.split(' ')
+    try:
+        fields = dict([pair.split('=', 1) for pair in pairs])
+    except ValueError:
+        raise errors.Damaged(f'not an entry: {line[:80]!r}') from None
+    if word == '.':
+        return Entry(b'.', fields)
+    if not word.startswith('./'):
+        raise errors.Damaged(f'not an entry: {line[:80]!r}')
+    return Entry(quote.unquote(word[2:]), fields)
+
+
+def parse(data: bytes) -> Iterator[Entry]:
+    """The entries of a tree object.  Raises Damaged at the first line that is none."""
+    return map(parse_line, lines(data))
+
+
+def check_name(name: bytes) -> None:
+    """Raises Damaged for a name that no directory can hold."""
+    if name in (b'', b'.', b'..') or b'/' in name or b'\0' in name:
+        raise errors.Damaged(f'not the name of a directory entry: {quote.quote(name)!r}')
+
+
+def check(entry: Entry) -> None:
+    """Raises Damaged unless the entry is complete and every value can be read."""
+    check_name(entry.name)
+    needed = {'file': ('size', 'sha256digest'), 'link': ('link',), 'char': ('device',), 'block': ('device',)}
+    if entry.type not in TYPES:
+        raise errors.Damaged(f'{quote.readable(entry.name)}: unknown type {entry.type[:80]!r}')
+    for word in ('mode', *needed.get(entry.type, ())):
+        if word not in entry.fields:
+            raise errors.Damaged(f'{quote.readable(entry.name)}: {word} is missing')
+    for word in entry.fields:
+        if word not in KEYWORDS:
+            raise errors.Damaged(f'{quote.readable(entry.name)}: unknown keyword {word[:80]!r}')
+    if entry.type == 'dir' and entry.key is None and entry.tag('again') is None:
+        raise errors.Damaged(f'{quote.readable(entry.name)}: a directory without tags=tree:KEY')
+    # reading a property is what checks its value
+    entry.mode, entry.uid, entry.gid, entry.size, entry.time_ns, entry.key  # noqa: B018
+    entry.type == 'link' and entry.link
+    entry.type in ('char', 'block') and entry.device
+
+
+def build(entries: Iterable[Entry]) -> bytes:
+    """The canonical tree object of entries in any order.  Raises Damaged for a wrong or a repeated entry."""
+    texts, last = [], None
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        check(entry)
+        if entry.name == last:
+            raise errors.Damaged(f'{quote.readable(entry.name)}: twice in one directory')
+        last = entry.name
+        fields = {word: text for word, text in entry.fields.items() if word != 'tags'}
+        tags = ','.join(tag for tag in entry.tags() if not tag.startswith('enc:'))
+        rest = Entry(entry.name, fields).line().partition(' ')[2]
+        texts.append(format_lines(entry.name, rest, tags))
+        if len(texts[-1]) > LONGEST_LINE:
+            raise errors.Damaged(f'{quote.readable(entry.name)}: line longer than {LONGEST_LINE} bytes')
+    return format(texts)

@@ -1,0 +1,57 @@
+"""Reads stored trees: the entries of one, the entry at a path, all entries below one."""
+
+from collections.abc import Callable, Iterator
+
+from chkfs import errors, quote, tree
+from chkfs.objects import Objects
+
+
+def entries(objects: Objects, key: str, report: Callable[[str], None] | None = None) -> list[tree.Entry]:
+    """The entries of a tree.  Lines that are none raise Damaged, or go to report when there is one."""
+    found = []
+    for line in tree.lines(objects.read('tree', key)):
+        try:
+            entry = tree.parse_line(line)
+            tree.check_name(entry.name)
+            found.append(entry)
+        except errors.Damaged as error:
+            if report is None:
+                raise
+            report(f"tree '{key}': {error}")
+    return found
+
+
+def find(objects: Objects, root: tree.Entry, path: bytes) -> tree.Entry:
+    """The entry at a path below root; root itself for an empty path.  Raises NotFound."""
+    here = root
+    for name in path.split(b'/'):
+        if name in (b'', b'.'):
+            continue
+        if here.type != 'dir' or here.key is None:
+            raise errors.NotFound(f"'{quote.readable(here.name)}' is not a directory")
+        here = next((entry for entry in entries(objects, here.key) if entry.name == name), None)
+        if here is None:
+            raise errors.NotFound(f"no '{quote.readable(name)}' in '{quote.readable(path)}'")
+    return here
+
+
+def below(
+    objects: Objects, key: str, prefix: bytes = b'', report: Callable[[str], None] | None = None
+) -> Iterator[tuple[bytes, tree.Entry]]:
+    """(path, entry) of everything below a tree, a directory before its contents; with report, damage is passed over."""
+    waiting = [(prefix, iter(entries(objects, key, report)))]
+    while waiting:
+        prefix, rest = waiting[-1]
+        entry = next(rest, None)
+        if entry is None:
+            waiting.pop()
+            continue
+        path = prefix + entry.name
+        yield path, entry
+        if entry.type == 'dir' and entry.key is not None:
+            try:
+                waiting.append((path + b'/', iter(entries(objects, entry.key, report))))
+            except errors.Error as error:
+                if report is None:
+                    raise
+                report(f"'{quote.readable(path)}': {error}")
