@@ -16,7 +16,7 @@ from chkfs import errors, quote, store
 
 COMMANDS = (
     'init', 'hash-object', 'cat-object', 'write-tree', 'mktree', 'ls-tree', 'checkout-tree', 'commit-snapshot',
-    'update-ref', 'for-each-ref', 'rev-parse', 'rev-list', 'list-objects', 'count-objects',
+    'update-ref', 'for-each-ref', 'rev-parse', 'rev-list', 'list-objects', 'count-objects', 'completion',
 )  # fmt: skip
 
 

@@ -240,7 +240,9 @@ class Ingest:
                 self._writer.checkpoint_if_due()
         key = self._writer.put('tree', tree.format(lines))
         self._reading = None
-        self._rows.append((*place, Directory(signature if level.is_whole else b'', key if level.is_whole else '', done)))
+        self._rows.append(
+            (*place, Directory(signature if level.is_whole else b'', key if level.is_whole else '', done))
+        )
         self._writer.checkpoint_if_due()
         return key
 
@@ -325,7 +327,9 @@ class Ingest:
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.ESTALE, 'it is no longer a file')
             found = self._lister.look(status, found.name, level.filesystem)
-        self._report(f"'{quote.readable(level.join(found.name))}' changed while it was read: stored as it was last seen")
+        self._report(
+            f"'{quote.readable(level.join(found.name))}' changed while it was read: stored as it was last seen"
+        )
         self.result.changed += 1
         size_read = read_bytes  # the line must say what is stored
         record = scan.unpack(found.record)._replace(size=size_read)

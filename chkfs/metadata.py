@@ -126,7 +126,9 @@ def _mounts() -> list[tuple[bytes, bytes, str, str, str]]:
                 before, _, after = line.partition(b' - ')
                 fields, (type, source, super_options) = before.split(), after.split()[:3]
                 own_options = fields[5].decode('ascii', 'replace')
-                options = ','.join(dict.fromkeys(f'{own_options},{super_options.decode("ascii", "replace")}'.split(',')))
+                options = ','.join(
+                    dict.fromkeys(f'{own_options},{super_options.decode("ascii", "replace")}'.split(','))
+                )
                 mounts.append((_unescape(fields[4]), _unescape(fields[3]), type.decode(), os.fsdecode(source), options))
     except (OSError, ValueError):
         pass

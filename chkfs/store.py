@@ -32,7 +32,9 @@ class Store:
             raise errors.Error(f"the config of '{shown}' is damaged: {error}") from None
         found = self.config['format']
         if found != str(FORMAT):
-            raise errors.Error(f"'{shown}' has format {found}: this chkfs knows format {FORMAT}; its README explains it")
+            raise errors.Error(
+                f"'{shown}' has format {found}: this chkfs knows format {FORMAT}; its README explains it"
+            )
         self._caches = cache.directory(environment, self.config['id'])
         self._objects = None
         self.refs = Refs(self.root)

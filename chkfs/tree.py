@@ -1,9 +1,9 @@
 """Tree objects: one directory as mtree(5) text, one line an entry (chkfs-tree(5) is the authority).
 
-    #mtree
-    # chkfs tree 1
-    . type=dir
-    ./hello type=file mode=0644 uid=0 gid=0 uname=root gname=root size=6 time=1.000000000 sha256digest=<key>
+#mtree
+# chkfs tree 1
+. type=dir
+./hello type=file mode=0644 uid=0 gid=0 uname=root gname=root size=6 time=1.000000000 sha256digest=<key>
 """
 
 from collections.abc import Iterable, Iterator

@@ -17,7 +17,9 @@ def options(parser):
     group = parser.add_mutually_exclusive_group()
     group.add_argument('--name-only', action='store_true', help='print only names')
     group.add_argument('--human', action='store_true', help='like ls -l: for people, times in the local zone')
-    group.add_argument('--mtree', action='store_true', help='print mtree(5) with full paths, for other programs to check')
+    group.add_argument(
+        '--mtree', action='store_true', help='print mtree(5) with full paths, for other programs to check'
+    )
     parser.add_argument('treeish', metavar='TREEISH', help='a tree, a snapshot, SNAPSHOT:PATH; see chkfs(7)')
     parser.add_argument('paths', metavar='PATH', nargs='*', help='only these entries')
 

@@ -11,7 +11,9 @@ def options(parser):
     parser.add_argument('-q', '--quiet', action='store_true', help='say nothing when there is no such thing, only 1')
     group = parser.add_mutually_exclusive_group()
     group.add_argument('--ref', action='store_true', help='print the full name of a ref instead')
-    group.add_argument('--ref-name', action='store_true', help='print the name of a ref that suits a backup of the path NAME')
+    group.add_argument(
+        '--ref-name', action='store_true', help='print the name of a ref that suits a backup of the path NAME'
+    )
     parser.add_argument('names', metavar='NAME', nargs='+', help='a ref, NAME~2, NAME@{1}, a key, SNAPSHOT:PATH')
 
 

@@ -25,7 +25,9 @@ def add_walk_options(parser):
     parser.add_argument('--exclude', metavar='PATTERN', action='append', default=[],
                         help='leave out what matches, as in gitignore(5); may be given again')  # fmt: skip
     parser.add_argument('--exclude-from', metavar='FILE', action='append', default=[], help='read patterns from FILE')
-    parser.add_argument('--exclude-caches', action='store_true', help='of directories with a CACHEDIR.TAG keep only that')
+    parser.add_argument(
+        '--exclude-caches', action='store_true', help='of directories with a CACHEDIR.TAG keep only that'
+    )
 
 
 def run(args):

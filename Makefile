@@ -1,0 +1,71 @@
+# make backup FROM=DIR TO=STORE   a first backup (makes the store)
+# make test                       set up everything, run all tests
+# make bench                      time whole commands against tar, restic, borg and bup
+# make install PREFIX=/usr/local  commands, library and manuals
+# make clean
+
+PYTHON = python3
+PREFIX = /usr/local
+VENV = .venv
+RUN = PATH="$(CURDIR)/bin:$(CURDIR)/$(VENV)/bin:$$PATH"
+DEBIAN_PACKAGES = perl mandoc mtree-netbsd libarchive-tools shellcheck rsync strace zstd xz-utils bzip2 \
+	busybox-static attr acl util-linux procps
+
+help:
+	@sed -n '/^# make/s/^# //p' Makefile
+
+$(VENV)/ready: setup.cfg
+	@echo 'Setting up Python packages in $(VENV) ...'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'chkfs needs Python 3.11 or later: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 || { \
+		test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq install -y python3-venv >/dev/null && \
+		$(PYTHON) -m venv --clear $(VENV); } || \
+		{ echo 'python3 has no venv: run "apt install python3-venv" as root, then again' >&2; exit 1; }
+	@$(VENV)/bin/python -m pip install --quiet . 2>$(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
+	@touch $@
+
+$(VENV)/ready-to-test: $(VENV)/ready
+	@$(VENV)/bin/python -m pip install --quiet '.[test]' 2>$(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
+	@touch $@
+
+backup: $(VENV)/ready
+	@test -n "$(FROM)" && test -n "$(TO)" || { echo 'make backup FROM=DIR TO=STORE' >&2; exit 2; }
+	@test -f "$(TO)/config" || $(RUN) chkfs-init "$(TO)"
+	@$(RUN) chkfs-backup --store "$(TO)" "$(FROM)"
+	@printf '\nIt is stored.  To look at it and to get it back:\n'
+	@printf '  export PATH="%s:$$PATH" CHKFS_STORE="%s"\n' "$(CURDIR)/bin:$(CURDIR)/$(VENV)/bin" "$$(realpath "$(TO)")"
+	@printf '  chkfs log\n  chkfs ls -l NAME            (a NAME that chkfs log shows)\n'
+	@printf '  chkfs restore NAME DEST\n'
+
+test: $(VENV)/ready-to-test packages
+	$(VENV)/bin/ruff check chkfs tests
+	$(RUN) $(VENV)/bin/python -m pytest -q tests
+	$(RUN) prove -j2 t
+
+packages:
+	@missing=; for p in $(DEBIAN_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	test -z "$$missing" || if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq install -y --no-install-recommends $$missing >/dev/null; \
+	else echo "Some tests will be skipped: they need root, and the Debian packages$$missing"; fi
+
+bench: $(VENV)/ready-to-test
+	$(RUN) $(VENV)/bin/python -m pytest -q tests --benchmark-only
+	$(RUN) sh t/perf/compare.sh
+
+# The library and what it depends on go to lib/chkfs, apart from the system's own Python packages.
+install: $(VENV)/ready
+	mkdir -p $(DESTDIR)$(PREFIX)/lib/chkfs/bin $(DESTDIR)$(PREFIX)/bin
+	$(VENV)/bin/python -m pip install --quiet --upgrade --target $(DESTDIR)$(PREFIX)/lib/chkfs .
+	@python=$$($(VENV)/bin/python -c 'import sys; print(sys._base_executable)'); for file in bin/*; do \
+		sed "1s|^#!/usr/bin/env python3|#!$$python|" "$$file" >"$(DESTDIR)$(PREFIX)/lib/chkfs/$$file"; \
+		chmod 755 "$(DESTDIR)$(PREFIX)/lib/chkfs/$$file"; \
+		ln -sf "../lib/chkfs/$$file" "$(DESTDIR)$(PREFIX)/$$file"; done
+	for section in 1 5 7; do mkdir -p $(DESTDIR)$(PREFIX)/share/man/man$$section; \
+		cp man/*.$$section $(DESTDIR)$(PREFIX)/share/man/man$$section; done
+
+clean:
+	rm -rf $(VENV) build dist chkfs.egg-info .pytest_cache .hypothesis
+
+.PHONY: help backup test packages bench install clean
