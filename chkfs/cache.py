@@ -9,7 +9,8 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from chkfs import key as keys, pack
+from chkfs import key as keys
+from chkfs import pack
 
 _BUSY_SECONDS = 20
 _TYPES = {type: number for number, type in enumerate(keys.TYPES)}

@@ -9,7 +9,8 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
-from chkfs import codec, errors, key as keys, pack, piecelist
+from chkfs import codec, errors, pack, piecelist
+from chkfs import key as keys
 from chkfs.cache import ObjectCache
 
 LIST_SUFFIX = '.list'
@@ -117,7 +118,7 @@ class Objects:
 
     def read(self, type: str, key: str) -> bytes:
         """The whole object, verified.  For what is known to be small: trees, snapshots, files below WHOLE_BYTES."""
-        for name, listed, size, offset, length in self.cache.find(type, key):
+        for name, listed, _, offset, length in self.cache.find(type, key):
             if not listed:
                 found = self._frame(name, offset, length).get(f'{type}/{key}')
                 if found is not None:
@@ -177,7 +178,7 @@ class Objects:
             raise errors.Damaged('lists that name lists, too deep')
         hash = hashlib.sha256()
         started = False
-        for piece_key, size in piecelist.parse(b''.join(blocks)):
+        for piece_key, _ in piecelist.parse(b''.join(blocks)):
             if piece_key == key:
                 raise errors.Damaged('a list that names itself')
             try:

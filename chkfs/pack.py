@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from chkfs import codec, errors, key as keys, publish
+from chkfs import codec, errors, publish
+from chkfs import key as keys
 
 FRAME_BYTES = 1 << 20
 BLOCK = 512

@@ -7,7 +7,8 @@
 
 from collections.abc import Iterable
 
-from chkfs import errors, key as keys
+from chkfs import errors
+from chkfs import key as keys
 
 HEADER = '# chkfs list 1\n'
 

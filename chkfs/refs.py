@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from chkfs import errors, key as keys, publish
+from chkfs import errors, publish
+from chkfs import key as keys
 
 NONE = '0' * keys.LENGTH  # the value, in logs, of a ref that does not exist yet
 SHORTHANDS = ('{}', 'refs/{}', 'refs/tags/{}', 'refs/backups/{}', 'refs/recovered/{}')

@@ -3,7 +3,8 @@
 import re
 from typing import NamedTuple
 
-from chkfs import errors, key as keys, snapshot, tree, walk
+from chkfs import errors, snapshot, tree, walk
+from chkfs import key as keys
 from chkfs.store import Store
 
 _STEP = re.compile(r'(?:~(\d*)|@\{(\d+)\})')

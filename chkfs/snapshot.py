@@ -12,7 +12,8 @@ A message, to the end.
 
 import time
 
-from chkfs import errors, key as keys, quote, tree
+from chkfs import errors, quote, tree
+from chkfs import key as keys
 
 MAGIC = 'chkfs-snapshot 1'
 KEYWORDS = (

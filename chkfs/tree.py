@@ -8,7 +8,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from chkfs import errors, key as keys, quote
+from chkfs import errors, quote
+from chkfs import key as keys
 
 HEADER = '#mtree\n# chkfs tree 1\n. type=dir\n'
 KEYWORDS = (
@@ -186,7 +187,8 @@ def check_name(name: bytes) -> None:
 def check(entry: Entry) -> None:
     """Raises Damaged unless the entry is complete and every value can be read."""
     check_name(entry.name)
-    needed = {'file': ('size', 'sha256digest'), 'link': ('link',), 'char': ('device',), 'block': ('device',)}
+    contents = ('size',) if entry.tag('unread') is not None else ('size', 'sha256digest')
+    needed = {'file': contents, 'link': ('link',), 'char': ('device',), 'block': ('device',)}
     if entry.type not in TYPES:
         raise errors.Damaged(f'{quote.readable(entry.name)}: unknown type {entry.type[:80]!r}')
     for word in ('mode', *needed.get(entry.type, ())):
@@ -198,9 +200,11 @@ def check(entry: Entry) -> None:
     if entry.type == 'dir' and entry.key is None and entry.tag('again') is None:
         raise errors.Damaged(f'{quote.readable(entry.name)}: a directory without tags=tree:KEY')
     # reading a property is what checks its value
-    entry.mode, entry.uid, entry.gid, entry.size, entry.time_ns, entry.key  # noqa: B018
-    entry.type == 'link' and entry.link
-    entry.type in ('char', 'block') and entry.device
+    _ = entry.mode, entry.uid, entry.gid, entry.size, entry.time_ns, entry.key
+    if 'link' in entry.fields:
+        _ = entry.link
+    if 'device' in entry.fields:
+        _ = entry.device
 
 
 def build(entries: Iterable[Entry]) -> bytes:

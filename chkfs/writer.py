@@ -9,7 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from chkfs import chunker, codec, key as keys, pack, piecelist, publish
+from chkfs import chunker, codec, pack, piecelist, publish
+from chkfs import key as keys
 from chkfs.objects import LIST_SUFFIX, Objects
 
 PACKED_BELOW = 256 << 10  # smaller objects go into packs

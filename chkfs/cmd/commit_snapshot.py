@@ -13,7 +13,7 @@ def options(parser):
     parser.add_argument('-m', '--message', action='append', default=[], help='a paragraph; may be given again')
     parser.add_argument('-n', '--name', help='what the snapshot is called')
     parser.add_argument('treeish', metavar='TREEISH', nargs='?',
-                        help='the tree; without it, a draft by chkfs-write-tree is read from standard input')  # fmt: skip
+                        help='without it, a draft by chkfs-write-tree is read from standard input')  # fmt: skip
 
 
 def run(args):

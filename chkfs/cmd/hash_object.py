@@ -5,7 +5,8 @@ import hashlib
 import os
 import sys
 
-from chkfs import cli, errors, key as keys, quote, snapshot, tree
+from chkfs import cli, errors, quote, snapshot, tree
+from chkfs import key as keys
 
 USAGE = 'chkfs-hash-object [-w] [-z] [-t TYPE] [--stdin | --stdin-paths | FILE ...]'
 

@@ -1,6 +1,7 @@
 """chkfs-list-objects - list all objects of a store"""
 
-from chkfs import cli, errors, key as keys
+from chkfs import cli, errors
+from chkfs import key as keys
 
 USAGE = 'chkfs-list-objects [-z] [--type TYPE] [--sizes]'
 

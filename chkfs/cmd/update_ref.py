@@ -1,6 +1,7 @@
 """chkfs-update-ref - point a ref at a snapshot"""
 
-from chkfs import cli, errors, key as keys, revision
+from chkfs import cli, errors, revision
+from chkfs import key as keys
 
 USAGE = 'chkfs-update-ref [-m REASON] REF NEW [OLD]'
 
