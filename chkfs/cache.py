@@ -81,6 +81,7 @@ class ObjectCache:
             self._move_to_memory()
 
     def _sync(self, sizes, load) -> None:
+        self._let_go()
         known = {name: (id, size) for id, name, size in self._db.execute('SELECT id, name, size FROM pack')}
         for name, (id, size) in known.items():
             if sizes.get(name) != size:
@@ -102,8 +103,10 @@ class ObjectCache:
     def _add(self, name: str, size: int, places: list[pack.Place]) -> None:
         rows = []
         for member, object_size, offset, length in places:
-            type, key, listed = pack.parse_name(member)
+            type, _, rest = member.partition('/')
+            key, listed = rest[: keys.LENGTH], len(rest) > keys.LENGTH
             rows.append((bytes.fromhex(key), _TYPES[type], listed, object_size, offset, length))
+        self._let_go()
         self._db.execute('BEGIN IMMEDIATE')
         try:
             self._db.execute('INSERT OR IGNORE INTO pack (name, size) VALUES (?, ?)', (name, size))
@@ -124,6 +127,8 @@ class ObjectCache:
         self._db.execute('COMMIT')
 
     def has(self, type: str, key: str) -> bool:
+        if not self._packs:
+            return False
         sql = 'SELECT pack FROM object WHERE key = ? AND type = ?'
         return any(id in self._packs for (id,) in self._rows(sql, (bytes.fromhex(key), _TYPES[type])))
 
@@ -150,8 +155,15 @@ class ObjectCache:
                 return
             low = rows[-1][0]  # seen again, which the caller expects of copies anyway
 
+    def _let_go(self) -> None:
+        """Ends the transaction that reading holds, which spares each look-up its locks on the file."""
+        if self._db.in_transaction:
+            self._db.execute('COMMIT')
+
     def _rows(self, sql: str, values: tuple) -> list[tuple]:
         try:
+            if not self._db.in_transaction:
+                self._db.execute('BEGIN')
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error:
             self._move_to_memory()

@@ -35,7 +35,7 @@ def cut(blocks: Iterable[bytes], parameters: Parameters = Parameters()) -> Itera
     for block in blocks:
         waiting.append(block)
         waiting_bytes += len(block)
-        if waiting_bytes >= 2 * parameters.maximum:
+        if waiting_bytes >= parameters.maximum:
             data = b''.join((rest, *waiting))
             waiting, waiting_bytes, done = [], 0, 0
             for chunk in cutter.cut_buf(data):

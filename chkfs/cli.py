@@ -5,6 +5,7 @@ synopsis, options(parser) declares its arguments, and run(args) does it and retu
 """
 
 import argparse
+import gc
 import importlib
 import os
 import signal
@@ -23,6 +24,7 @@ COMMANDS = (
 def main(program: str) -> int:
     """Runs the command of that name (chkfs-init, ...) with sys.argv; gives the exit status."""
     _require_utf8()
+    gc.set_threshold(200_000)  # nearly nothing here is cyclic, and there may be millions of entries
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -120,7 +122,9 @@ class Progress:
     SECONDS_BETWEEN_LINES = 10
 
     def __init__(self, args):
-        self._bar, self._verbose = None, args.verbose
+        self._bar, self._verbose, self._stop = None, args.verbose, False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._ask_to_stop)
         self._next = 0.0
         self._started = time.monotonic()
         if sys.stderr.isatty() and not args.quiet:
@@ -129,7 +133,12 @@ class Progress:
             self._bar = tqdm(unit='B', unit_scale=True, leave=False, dynamic_ncols=True)
 
     def __call__(self, path: bytes, done) -> None:
-        """Called as often as one likes; done has the counts files and bytes."""
+        """Called as often as one likes; done has the counts files and bytes.
+
+        Raises Interrupted after a signal: unlike in a signal handler, the caller is at a place where it can stop.
+        """
+        if self._stop:
+            raise errors.Interrupted('interrupted: what is stored so far will not be read again')
         if self._bar is None and not self._verbose:
             return
         now = time.monotonic()
@@ -148,6 +157,11 @@ class Progress:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    def _ask_to_stop(self, number, frame) -> None:
+        if self._stop:
+            raise KeyboardInterrupt  # asked twice: at once
+        self._stop = True
 
 
 def _shorten(path: str, width: int = 40) -> str:

@@ -83,7 +83,7 @@ def _compressor(name: str):
         try:
             from isal import igzip_lib
 
-            return lambda data: igzip_lib.compress(data, 2, igzip_lib.COMP_GZIP)
+            return lambda data: igzip_lib.compress(data, 3, igzip_lib.COMP_GZIP)
         except ImportError:
             import gzip
 

@@ -33,6 +33,12 @@ class Conflict(Error):
     status = NO
 
 
+class Interrupted(Error):
+    """Somebody asked to stop, and this is a good place to."""
+
+    status = 130
+
+
 def describe(error: BaseException) -> str:
     """The reason in an OSError, without its number and path; other errors as they are."""
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

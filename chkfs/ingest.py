@@ -22,6 +22,7 @@ READ_BYTES = 1 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _TRIES = 3
 _FILES_BETWEEN_CHECKS = 256
+_LONGEST_RUN_NS = 400 * 86400 * 10**9
 _EMPTY_TREE = tree.format(())
 
 
@@ -100,6 +101,9 @@ class Ingest:
                 self._store_single(source)
         except OSError as error:
             raise errors.Error(f"cannot read '{quote.readable(source)}': {errors.describe(error)}") from error
+        except errors.Interrupted:
+            self._writer.checkpoint()  # what was read need not be read again
+            raise
         self._writer.checkpoint()
         return self.result
 
@@ -226,7 +230,7 @@ class Ingest:
         place = level.filesystem.identity, level.place
         known = self._cache.signature(*place)
         if known and known == (signature, known[1]) and self._writer.has('tree', known[1]) and level.is_whole:
-            sizes = [scan.unpack(found.record).size for found in level.entries if found.kind == 'file']
+            sizes = [scan.fields(found.record)[0] for found in level.entries if found.kind == 'file']
             self.result.files += len(sizes)
             self.result.bytes += sum(sizes)
             return known[1]
@@ -237,6 +241,7 @@ class Ingest:
         for number, found in enumerate(level.entries, 1):
             lines.append(self._line(fd, level, found, old, done))
             if number % _FILES_BETWEEN_CHECKS == 0:
+                self._step(level.path, self.result)
                 self._writer.checkpoint_if_due()
         key = self._writer.put('tree', tree.format(lines))
         self._reading = None
@@ -262,7 +267,7 @@ class Ingest:
         tags = f'hl:{quote.quote_tag(self._first_names.get(linked, level.join(name)))}' if linked else ''
         if kind == 'file':
             return self._file_line(fd, level, found, tags, old, done)
-        size, mtime_ns, _, _, device = scan.unpack(record)
+        _, mtime_ns, _, _, device = scan.fields(record)
         rest = f'{attributes} time={tree.format_time(mtime_ns)}'
         if kind == 'dir':
             tags = level.tags.get(name)
@@ -291,7 +296,7 @@ class Ingest:
                 if error.errno == errno.ENOENT:
                     return ''
                 key, remarks = '', _unread(error)
-        size, mtime_ns, *_ = scan.unpack(found.record)
+        size, mtime_ns, *_ = scan.fields(found.record)
         self.result.files += 1
         self.result.bytes += size
         if remarks:
@@ -307,7 +312,7 @@ class Ingest:
     def _read(self, fd: int, level: _Level, found: scan.Found) -> tuple[scan.Found, str, str]:
         """Reads and stores a file: (what lstat says of the bytes that were read, their key, remarks as tags)."""
         for _ in range(_TRIES):
-            size, mtime_ns, *_ = scan.unpack(found.record)
+            size, mtime_ns, *_ = scan.fields(found.record)
             file = self._open(found.name, fd)
             try:
                 if size < PACKED_BELOW and len(data := os.read(file, size + 1)) == size:
@@ -316,8 +321,8 @@ class Ingest:
                 else:
                     if size < PACKED_BELOW:
                         os.lseek(file, 0, os.SEEK_SET)
-                    self._step(level.join(found.name), self.result)
-                    key, read_bytes = self._writer.put_blocks('blob', self._blocks(file))
+                    blocks = self._blocks(file, level.join(found.name))
+                    key, read_bytes = self._writer.put_blocks('blob', blocks)
                 status = os.fstat(file)
             finally:
                 os.close(file)
@@ -343,17 +348,17 @@ class Ingest:
                 raise
             return os.open(name, _OPEN, dir_fd=fd)  # a filesystem where even root may not leave atime alone
 
-    def _blocks(self, file: int):
+    def _blocks(self, file: int, path: bytes):
         while block := os.read(file, READ_BYTES):
+            self._step(path, self.result)
             yield block
 
     def _is_settled(self, level: _Level, record: bytes) -> bool:
-        """Whether a later change would surely show: false for times within the clock's grain of this run."""
-        grain = level.filesystem.granularity_ns
-        now = time.time_ns()
-        _, mtime_ns, ctime_ns, *_ = scan.unpack(record)
-        oldest = self._started_ns - grain
-        return not (oldest <= mtime_ns <= now + grain or oldest <= ctime_ns <= now + grain)
+        """Whether a later change would surely show: false for times since this run began, less the clock's grain."""
+        _, mtime_ns, ctime_ns, *_ = scan.fields(record)
+        oldest = self._started_ns - level.filesystem.granularity_ns
+        newest = oldest + _LONGEST_RUN_NS  # times of the far future are as good as those of the past
+        return not (oldest <= mtime_ns <= newest or oldest <= ctime_ns <= newest)
 
     def _skip(self, level: _Level, path: bytes, error: OSError) -> None:
         self.result.skipped += 1

@@ -6,7 +6,7 @@ stored more than once.  The first copy whose SHA-256 is its key is served; damag
 
 import hashlib
 import os
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 
 from chkfs import codec, errors, pack, piecelist
@@ -20,6 +20,7 @@ DEEPEST_LIST = 8  # a list of lists of lists: we write one level, and stop at th
 
 _FRAMES_KEPT = 48
 _FRAMES_AHEAD = 4
+_PIECES_AHEAD = 3
 _LARGEST_LISTED_DIRECTORY = 1000
 
 
@@ -31,6 +32,7 @@ class Objects:
         self.cache = cache
         self._frames: OrderedDict[tuple[str, int], object] = OrderedDict()
         self._pool = None
+        self._last_members: dict[str, memoryview] = {}
         self._next_frame: dict[str, dict[int, tuple[int, int]]] = {}
         self._loose_names: dict[str, set[str] | None] = {}
         self.reload()
@@ -118,11 +120,19 @@ class Objects:
 
     def read(self, type: str, key: str) -> bytes:
         """The whole object, verified.  For what is known to be small: trees, snapshots, files below WHOLE_BYTES."""
+        return bytes(self.view(type, key))
+
+    def view(self, type: str, key: str) -> bytes | memoryview:
+        """Like read, without copying what lies in a frame that is unpacked anyway."""
+        member = f'{type}/{key}'
+        found = self._last_members.get(member)  # neighbours lie together
+        if found is not None:
+            return found
         for name, listed, _, offset, length in self.cache.find(type, key):
             if not listed:
-                found = self._frame(name, offset, length).get(f'{type}/{key}')
+                found = self._frame(name, offset, length).get(member)
                 if found is not None:
-                    return bytes(found)
+                    return found
         return b''.join(self.chunks(type, key))
 
     def chunks(self, type: str, key: str, depth: int = 0) -> Iterator[bytes]:
@@ -178,11 +188,12 @@ class Objects:
             raise errors.Damaged('lists that name lists, too deep')
         hash = hashlib.sha256()
         started = False
-        for piece_key, _ in piecelist.parse(b''.join(blocks)):
-            if piece_key == key:
-                raise errors.Damaged('a list that names itself')
+        pieces = piecelist.parse(b''.join(blocks))
+        if any(piece_key == key for piece_key, _ in pieces):
+            raise errors.Damaged('a list that names itself')
+        for piece_key, loaded in self._loading(pieces):
             try:
-                for block in self.chunks('blob', piece_key, depth + 1):
+                for block in loaded or self.chunks('blob', piece_key, depth + 1):
                     hash.update(block)
                     started = True
                     yield block
@@ -193,6 +204,18 @@ class Objects:
             error = errors.Damaged(f'its pieces together are not {type} {key}')
             error.after_output = started
             raise error
+
+    def _loading(self, pieces: list[tuple[str, int]]) -> Iterator[tuple[str, tuple[bytes, ...] | None]]:
+        """(key, the piece if a thread has read it ahead, else None) for each (key, size)."""
+        waiting = deque()
+        for key, size in pieces:
+            paths = self._loose('blob', key) if self._pool is not None and size <= 2 * WHOLE_BYTES else {}
+            waiting.append((key, self._pool.submit(_load_file, key, size, paths) if paths else None))
+            if len(waiting) > _PIECES_AHEAD:
+                first, future = waiting.popleft()
+                yield first, future and future.result()
+        for first, future in waiting:
+            yield first, future and future.result()
 
     # ---- files of their own ----
 
@@ -245,11 +268,12 @@ class Objects:
             found = self._frames[at] = _Frame(self.pack_path(pack_name), pack.codec_of(pack_name), offset, length)
             while len(self._frames) > _FRAMES_KEPT:
                 self._frames.popitem(last=False)
-        elif found.complete:
-            return found.members
-        if self._pool is not None:
-            self._start_following(pack_name, offset)
-        found.load()
+        if not found.complete or not found.asked_for:
+            found.asked_for = True
+            if self._pool is not None:
+                self._start_following(pack_name, offset)
+            found.load()
+        self._last_members = found.members
         return found.members
 
     def _start_following(self, pack_name: str, offset: int) -> None:
@@ -275,6 +299,7 @@ class _Frame:
         import threading
 
         self.complete = False
+        self.asked_for = False
         self.members: dict[str, memoryview] = {}
         self._from = path, codec_name, offset, length
         self._lock = threading.Lock()
@@ -312,6 +337,27 @@ def _file_blocks(path: bytes) -> Iterator[bytes]:
     with open(path, 'rb', buffering=0) as file:
         while block := file.read(codec.BLOCK_BYTES):
             yield block
+
+
+def _load_file(key: str, size: int, paths: dict[str, bytes]) -> tuple[bytes, ...] | None:
+    """The first of the files (suffix to path) that holds what key and size say, None when there is none such."""
+    for suffix, path in paths.items():
+        if suffix != LIST_SUFFIX:
+            try:
+                plain = codec.decompress(codec.NAMES[suffix], _file_blocks(path))
+                return (b''.join(_verified(key, _at_most(size, plain))),)
+            except (errors.Error, OSError):
+                continue
+    return None
+
+
+def _at_most(size: int, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks; raises Damaged as soon as they are longer than size says."""
+    for block in blocks:
+        size -= len(block)
+        if size < 0:
+            raise errors.Damaged('longer than its size says')
+        yield block
 
 
 def _verified(key: str, blocks: Iterable[bytes]) -> Iterator[bytes]:

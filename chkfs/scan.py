@@ -8,6 +8,7 @@ from typing import NamedTuple
 from chkfs import metadata, tree
 
 _RECORD = struct.Struct('<5q')
+fields = _RECORD.unpack  # unpack() without the names, for where each file counts
 
 
 class Found(NamedTuple):

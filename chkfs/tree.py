@@ -6,7 +6,9 @@
 ./hello type=file mode=0644 uid=0 gid=0 uname=root gname=root size=6 time=1.000000000 sha256digest=<key>
 """
 
+import re
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from chkfs import errors, quote
 from chkfs import key as keys
@@ -21,6 +23,24 @@ TYPES = ('file', 'dir', 'link', 'fifo', 'socket', 'char', 'block')
 LONGEST_LINE = 60_000  # bytes; readers of mtree stop at 65,536
 
 _NS = 1_000_000_000
+
+
+class PlainFile(NamedTuple):
+    """A file's line without tags, decoded in one step: what nearly all lines of a restore are."""
+
+    name: bytes
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    time_ns: int
+    key: str
+
+
+_PLAIN_FILE = re.compile(
+    r'\./([!-~]+) type=file mode=([0-7]{4}) uid=(\d+) gid=(\d+)(?: uname=[!-~]+)?(?: gname=[!-~]+)?'
+    r' size=(\d+) time=(-?\d+)\.(\d{9}) sha256digest=([0-9a-f]{64})(?: tags=enc:[a-z0-9-]+)?'
+).fullmatch
 
 
 class Entry:
@@ -171,6 +191,16 @@ def parse_line(line: str) -> Entry:
     if not word.startswith('./'):
         raise errors.Damaged(f'not an entry: {line[:80]!r}')
     return Entry(quote.unquote(word[2:]), fields)
+
+
+def parse_plain_file(line: str) -> PlainFile | None:
+    """The line of a file that has nothing special, None for any other line."""
+    match = _PLAIN_FILE(line)
+    if match is None:
+        return None
+    name, mode, uid, gid, size, seconds, fraction, key = match.groups()
+    time_ns = int(seconds) * _NS + int(fraction)
+    return PlainFile(quote.unquote(name), int(mode, 8), int(uid), int(gid), int(size), time_ns, key)
 
 
 def parse(data: bytes) -> Iterator[Entry]:

@@ -23,6 +23,8 @@ def run(args):
     work = checkout.Checkout(store.objects, report, report if args.verbose else lambda line: None, progress)
     try:
         work.restore(entry, os.fsencode(args.destination))
+    except errors.Interrupted:
+        raise errors.Interrupted('interrupted: the destination is incomplete') from None
     finally:
         progress.close()
     for kind, count in sorted(work.unset.items()):

@@ -1,0 +1,164 @@
+"""What many tests share: fresh stores, a frozen clock, and ways to look at directories."""
+
+import os
+import stat
+import time
+
+import pytest
+from hypothesis import settings
+
+from chkfs import ingest, walk
+from chkfs import store as stores
+
+# Examples are the same in every run; HYPOTHESIS_PROFILE=hunt looks further, at random.
+settings.register_profile('same', deadline=None, derandomize=True, database=None)
+settings.register_profile('hunt', deadline=None, max_examples=3000, database=None)
+settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'same'))
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path, monkeypatch):
+    """No test sees the caches or the store of whoever runs it."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    monkeypatch.delenv('CHKFS_STORE', raising=False)
+
+
+@pytest.fixture
+def make_store(tmp_path):
+    """make_store(compression='gzip', name='store') gives a new Store."""
+
+    def make(compression='gzip', name='store'):
+        root = os.fsencode(tmp_path / name)
+        assert stores.create(root, compression)
+        return stores.Store(root)
+
+    return make
+
+
+@pytest.fixture
+def store(make_store):
+    return make_store()
+
+
+@pytest.fixture
+def put():
+    """put(store, type, data, ...) stores and publishes each data; gives the key of the last."""
+
+    def put_all(store, type, *objects, **options):
+        with store.writer(**options) as writer:
+            found = [writer.put(type, data) for data in objects]
+            writer.checkpoint()
+        return found[-1]
+
+    return put_all
+
+
+@pytest.fixture
+def source(tmp_path):
+    """An empty directory to back up, as bytes."""
+    path = tmp_path / 'source'
+    path.mkdir()
+    return os.fsencode(path)
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """The clock says an hour later than it is, so that files made just now are old; later(seconds) moves it on."""
+    real, offset = time.time_ns, [3600]
+
+    def move(seconds):
+        offset[0] += seconds
+
+    monkeypatch.setattr(time, 'time_ns', lambda: real() + offset[0] * 10**9)
+    return move
+
+
+class Backup:
+    """What one ingest gave and said."""
+
+    def __init__(self, store, source, **settings):
+        self.store = store
+        self.lines = []
+        report = settings.pop('report', lambda line: None)
+        step = settings.pop('step', lambda path, result: None)
+        with store.writer() as writer:
+            work = ingest.Ingest(
+                writer,
+                settings.pop('cache', None) or store.scan_cache(),
+                ingest.Options(**settings),
+                lambda line: (self.lines.append(line), report(line)),
+                step,
+            )
+            self.result = work.store(source)
+            self.written_objects = writer.written_objects
+
+    @property
+    def root(self):
+        from chkfs import tree
+
+        return tree.parse_line(self.result.root)
+
+    @property
+    def entries(self):
+        """Path to entry of everything below the root."""
+        return dict(walk.below(self.store.objects, self.root.key))
+
+    def read(self, path):
+        return self.store.objects.read('blob', self.entries[path].key)
+
+
+@pytest.fixture
+def backup(store):
+    """backup(source, **ingest options) stores a directory in the store, and gives a Backup."""
+    return lambda source, **settings: Backup(settings.pop('store', store), source, **settings)
+
+
+def look(path):
+    """What lstat tells of one path that a restore should give back."""
+    status = os.lstat(path)
+    kind = stat.S_IFMT(status.st_mode)
+    content = b''
+    if kind == stat.S_IFREG:
+        with open(path, 'rb') as file:
+            content = file.read()
+    elif kind == stat.S_IFLNK:
+        content = os.readlink(path)
+    size = status.st_size if kind == stat.S_IFREG else 0
+    return oct(status.st_mode), status.st_uid, status.st_gid, size, status.st_mtime_ns, status.st_rdev, content
+
+
+@pytest.fixture
+def tree_on_disk():
+    """tree_on_disk(top) gives relative path to everything that a restore should give back, hard links too."""
+
+    def snapshot(top):
+        found, inodes = {}, {}
+        for directory, names, files in os.walk(top):
+            for name in [b'.', *names, *files] if directory == top else [*names, *files]:
+                path = os.path.join(directory, name)
+                status = os.lstat(path)
+                relative = os.path.relpath(path, top)
+                linked = b''
+                if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+                    linked = inodes.setdefault((status.st_dev, status.st_ino), relative)
+                found[relative] = (*look(path), linked)
+        return found
+
+    return snapshot
+
+
+@pytest.fixture
+def store_on_disk():
+    """store_on_disk(store) gives every path below it to its size, mode and times."""
+
+    def snapshot(store):
+        found = {}
+        for directory, names, files in os.walk(store.root):
+            for name in [b'.', *names, *files]:
+                path = os.path.join(directory, name)
+                status = os.lstat(path)
+                found[path] = status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return found
+
+    return snapshot
