@@ -56,8 +56,6 @@ class ObjectCache:
     VERSION = 1
     SCHEMA = """
         CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY, name TEXT UNIQUE, size INTEGER);
-        CREATE TABLE IF NOT EXISTS frame (pack INTEGER, offset INTEGER, length INTEGER,
-            PRIMARY KEY (pack, offset)) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS object (key BLOB, type INTEGER, pack INTEGER, listed INTEGER, size INTEGER,
             offset INTEGER, length INTEGER, PRIMARY KEY (key, type, pack)) WITHOUT ROWID;
     """
@@ -71,6 +69,10 @@ class ObjectCache:
             self._db = _connect(path, self.SCHEMA, self.VERSION)
         except (sqlite3.Error, OSError):
             self._db = _connect(None, self.SCHEMA, self.VERSION)
+
+    def reopened(self) -> 'ObjectCache':
+        """The same cache for another process: SQLite's connections must not cross a fork."""
+        return ObjectCache(self._path)
 
     def sync(self, sizes: dict[str, int], load: Callable[[str], list[pack.Place]]) -> None:
         """Makes the cache agree with the packs that exist (file name to size); load reads one pack's places."""
@@ -112,8 +114,6 @@ class ObjectCache:
             self._db.execute('INSERT OR IGNORE INTO pack (name, size) VALUES (?, ?)', (name, size))
             (id,) = self._db.execute('SELECT id FROM pack WHERE name = ?', (name,)).fetchone()
             self._db.executemany(f'INSERT OR REPLACE INTO object VALUES (?, ?, {id}, ?, ?, ?, ?)', rows)
-            frames = {(offset, length) for _, _, offset, length in places}
-            self._db.executemany(f'INSERT OR REPLACE INTO frame VALUES ({id}, ?, ?)', frames)
             self._db.execute('COMMIT')
         except BaseException:
             self._db.execute('ROLLBACK')
@@ -122,7 +122,7 @@ class ObjectCache:
 
     def _forget(self, id: int) -> None:
         self._db.execute('BEGIN IMMEDIATE')
-        for table, column in (('object', 'pack'), ('frame', 'pack'), ('pack', 'id')):
+        for table, column in (('object', 'pack'), ('pack', 'id')):
             self._db.execute(f'DELETE FROM {table} WHERE {column} = ?', (id,))
         self._db.execute('COMMIT')
 
@@ -137,11 +137,6 @@ class ObjectCache:
         sql = 'SELECT pack, listed, size, offset, length FROM object WHERE key = ? AND type = ?'
         rows = self._rows(sql, (bytes.fromhex(key), _TYPES[type]))
         return [(self._packs[row[0]], bool(row[1]), *row[2:]) for row in rows if row[0] in self._packs]
-
-    def frames(self, pack_name: str) -> list[tuple[int, int]]:
-        """(offset, length) of the frames of a pack, in order."""
-        sql = 'SELECT offset, length FROM frame WHERE pack = (SELECT id FROM pack WHERE name = ?) ORDER BY offset'
-        return self._rows(sql, (pack_name,))
 
     def keys(self, type: str, prefix: str = '') -> Iterator[tuple[str, bool, int]]:
         """(key, is it a list?, size) of the packed objects of a type whose key begins so, in key order."""

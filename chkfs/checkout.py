@@ -1,20 +1,21 @@
 """Puts a stored tree back onto a disk, through directory descriptors, never following a symlink.
 
 A directory's subdirectories are restored first and its files after them, in the order in which ingest packed
-them.  This thread reads trees and contents; others create the small files, a batch of directories at a time,
-and set each directory's owner, mode and times last.  Until then directories are open to their owner only.
+them.  This process reads the trees and makes the directories; when there is much to do, workers read the
+contents, create the files, and set each directory's owner, mode and times last.  Until then directories are
+open to their owner only.
 """
 
 import contextlib
 import errno
 import os
+import signal
 import stat
-import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import errors, quote, tree
+from chkfs import crew, errors, quote, tree
 from chkfs.descent import Descent, open_below
 from chkfs.objects import WHOLE_BYTES, Objects
 
@@ -22,14 +23,12 @@ _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOPELESS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV))
 _NO_HARD_LINK = frozenset((errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV))
 _SET_ID = stat.S_ISUID | stat.S_ISGID
-_THREADS = 2
-_BATCH_FILES = 200
-_BATCH_BYTES = 2 << 20
-_BATCHES_WAITING = 8
+_BATCH_LINES = 1000
+_MANY_LINES = 2000  # from so many files on, workers are worth their start
 
 
 class _Attributes(NamedTuple):
-    """What is set on something restored; None is left alone.  uid and gid -1 are left alone too."""
+    """What is set on something restored: permission bits, owner (-1: left alone), ns since 1970 (None: left alone)."""
 
     mode: int | None
     uid: int
@@ -37,13 +36,31 @@ class _Attributes(NamedTuple):
     time_ns: int | None
 
 
-class _Part(NamedTuple):
-    """Work on one directory for a thread: small files to create, then the directory's own attributes, if it is done."""
+class Outcome:
+    """What came of it.  Problems and details are lines for people."""
 
-    fd: int
-    path: bytes
-    files: list[tuple[tree.PlainFile, bytes | memoryview]]
-    attributes: _Attributes | None
+    def __init__(self):
+        self.files = 0
+        self.bytes = 0
+        self.problems: list[str] = []  # one for each entry not restored
+        self.unset: Counter[str] = Counter()  # kind of attribute to how often it could not be set
+        self.details: list[str] = []  # one for each of these
+        self.hopeless: int = 0  # the errno that makes going on useless
+
+    def miss(self, path: bytes, error: BaseException | str) -> None:
+        if isinstance(error, OSError) and error.errno in _HOPELESS:
+            self.hopeless = error.errno
+        reason = error if isinstance(error, str) else errors.describe(error)
+        self.problems.append(f"'{quote.readable(path) or '.'}' not restored: {reason}")
+
+    def cannot_set(self, kind: str, path: bytes, error: BaseException | str) -> None:
+        reason = error if isinstance(error, str) else errors.describe(error)
+        self.unset[kind] += 1
+        self.details.append(f"'{quote.readable(path) or '.'}': {kind} not set: {reason}")
+
+    def pack(self) -> tuple:
+        """As crew can carry it."""
+        return self.files, self.bytes, self.problems, dict(self.unset), self.details, self.hopeless
 
 
 class _Level(NamedTuple):
@@ -51,8 +68,8 @@ class _Level(NamedTuple):
 
     entry: tree.Entry
     below: list[tree.Entry]  # subdirectories to come, the last first
-    files: list[tree.PlainFile]
-    others: list[tree.Entry]
+    files: list[str]  # lines of files, not yet parsed
+    others: list[tree.Entry]  # what needs to be done here: hard links, symlinks, devices, ...
 
 
 class Checkout:
@@ -71,22 +88,18 @@ class Checkout:
         self.unset: Counter[str] = Counter()  # kind of attribute to how often it could not be set
         self._objects, self._report, self._detail, self._step = objects, report, detail, step
         self._first_links: dict[str, list[bytes]] = {}  # hl tag to the path of the first name restored
-        self._owner = os.geteuid(), os.getegid()
         self._top_fd = -1
-        self._lock = threading.Lock()  # around the counts, which threads share
-        self._batch: list[_Part] = []
-        self._batch_files = self._batch_bytes = 0
-        self._waiting = deque()
-        self._pool = None
+        self._maker = Maker(objects)
+        self._crew: crew.Crew | None = None
+        # the batch: (path, lines, attributes or None) of each descriptor
+        self._parts: list[tuple[bytes, list[str], tuple | None]] = []
+        self._fds: list[int] = []
+        self._batch_lines = self._all_lines = 0
 
     def restore(self, entry: tree.Entry, destination: bytes) -> None:
         """Makes destination what entry is.  Raises Error unless destination is absent or, for a directory, empty."""
-        from concurrent.futures import ThreadPoolExecutor
-
         shown = quote.readable(destination)
         parent, name = os.path.split(os.path.abspath(destination))
-        self._objects.read_ahead()
-        self._pool = ThreadPoolExecutor(_THREADS)
         try:
             if entry.type == 'dir':
                 _make_top(destination)
@@ -99,11 +112,11 @@ class Checkout:
         except OSError as error:
             raise errors.Error(f"cannot restore to '{shown}': {errors.describe(error)}") from error
         finally:
-            self._pool.shutdown(cancel_futures=True)
-            if self._top_fd >= 0:
-                os.close(self._top_fd)
-
-    # ---- this thread: directories, trees, contents ----
+            for fd in (*self._fds, self._top_fd):
+                if fd >= 0:
+                    os.close(fd)
+            if self._crew is not None:
+                self._crew.close()
 
     def _restore_directory(self, top: tree.Entry, fd: int) -> None:
         self._top_fd = os.dup(fd)
@@ -124,8 +137,8 @@ class Checkout:
                 if levels:
                     descent.leave()
                     names.pop()
-            self._start_batch()
-            self._settle(0)
+            self._hand_out()
+            self._settle()
         finally:
             descent.close()
 
@@ -140,27 +153,24 @@ class Checkout:
             if entry.key is None:
                 raise errors.Damaged('a directory without a tree')
             for line in tree.lines(self._objects.read('tree', entry.key)):
-                self._sort_in(level, line, path)
+                if ' type=file ' in line and 'hl:' not in line:
+                    level.files.append(line)
+                else:
+                    self._sort_in(level, line, path)
         except errors.Error as error:
-            self._miss(path, str(error))
+            self._miss(path, error)
         level.below.reverse()
         return level
 
     def _sort_in(self, level: _Level, line: str, path: bytes) -> None:
         try:
-            plain = tree.parse_plain_file(line)
-            found = plain or tree.parse_line(line)
-            tree.check_name(found.name)
+            entry = tree.parse_line(line)
+            tree.check_name(entry.name)
         except errors.Damaged as error:
-            self._miss(path, str(error))
+            self._miss(path, error)
             return
-        if plain is None:
-            is_directory = found.type == 'dir' and found.tag('again') is None
-            (level.below if is_directory else level.others).append(found)
-        elif plain.size > WHOLE_BYTES:
-            level.others.append(tree.parse_line(line))
-        else:
-            level.files.append(plain)
+        is_directory = entry.type == 'dir' and entry.tag('again') is None
+        (level.below if is_directory else level.others).append(entry)
 
     def _enter(self, descent: Descent, entry: tree.Entry, names: list[bytes]) -> bool:
         try:
@@ -168,74 +178,99 @@ class Checkout:
             descent.enter(entry.name)
             return True
         except OSError as error:
-            self._fail(b'/'.join([*names, entry.name]), error)
+            self._miss(b'/'.join([*names, entry.name]), error)
             return False
 
     def _finish(self, fd: int, level: _Level, names: list[bytes]) -> None:
-        """Restores what a directory holds besides directories, and hands the rest to the threads."""
+        """Restores what a directory holds besides directories and files, and hands out the rest."""
         path = b'/'.join(names)
         for other in level.others:
             self._restore_other(fd, other, names)
-        ready = []
-        for file in level.files:
-            try:
-                ready.append((file, self._objects.view('blob', file.key)))
-            except (errors.Error, OSError) as error:
-                self._fail(_join(path, file.name), error)
-                continue
-            self._batch_bytes += file.size
-            if self._batch_bytes >= _BATCH_BYTES or len(ready) >= _BATCH_FILES:
-                self._batch.append(_Part(os.dup(fd), path, ready, None))
-                self._start_batch()
-                ready = []
+        files = level.files
+        while len(files) > _BATCH_LINES:
+            some, files = files[:_BATCH_LINES], files[_BATCH_LINES:]
+            self._add(fd, path, some, None)
         try:
             attributes = _attributes(level.entry)
         except errors.Damaged as error:
-            self._miss(path, str(error))
+            self._miss(path, error)
             attributes = None
-        if attributes is not None and any(part.path == path for batch, _ in self._waiting for part in batch):
-            self._settle(0)  # a directory's times are set when nothing will be made in it any more
-        self._batch.append(_Part(os.dup(fd), path, ready, attributes))
-        self._batch_files += len(ready) + 1
-        if self._batch_files >= _BATCH_FILES or self._batch_bytes >= _BATCH_BYTES:
-            self._start_batch()
+        if len(level.files) > _BATCH_LINES:
+            self._hand_out()
+            self._settle()  # a directory's times are set when nothing more will be made in it
+        self._add(fd, path, files, attributes)
 
-    def _start_batch(self) -> None:
-        batch, self._batch = self._batch, []
-        self._batch_files = self._batch_bytes = 0
-        if batch:
-            self._waiting.append((batch, self._pool.submit(self._make_parts, batch)))
-            self._settle(_BATCHES_WAITING)
+    def _add(self, fd: int, path: bytes, files: list[str], attributes: _Attributes | None) -> None:
+        self._fds.append(os.dup(fd))
+        self._parts.append((path, files, attributes and tuple(attributes)))
+        self._batch_lines += len(files)
+        if self._batch_lines >= _BATCH_LINES or len(self._fds) >= crew.MOST_DESCRIPTORS:
+            self._hand_out()
 
-    def _settle(self, allowed: int) -> None:
-        """Waits until at most so many batches are unfinished; raises what stopped one."""
-        while len(self._waiting) > allowed:
-            self._waiting.popleft()[1].result()
+    def _hand_out(self) -> None:
+        """Has the batch done: by the crew, or, while there is little, here and now."""
+        parts, fds = self._parts, self._fds
+        self._all_lines += self._batch_lines
+        self._parts, self._fds, self._batch_lines = [], [], 0
+        if self._crew is None and self._all_lines >= _MANY_LINES:
+            self._crew = crew.Crew(max(2, os.cpu_count() or 1), self._start_worker, self._take)
+        if self._crew is not None:
+            self._crew.submit(parts, fds)
+        else:
+            try:
+                self._take(self._maker.make(parts, fds))
+            finally:
+                for fd in fds:
+                    os.close(fd)
+
+    def _start_worker(self) -> Callable:
+        """In a worker: a maker with its own cache connection and frames."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # the parent decides, and closes the line
+        return Maker(self._objects.reopened()).make
+
+    def _settle(self) -> None:
+        if self._crew is not None:
+            self._crew.finish()
+
+    def _take(self, result: tuple) -> None:
+        """Adds what came of some work to the whole; stops when the target takes nothing more."""
+        files, size, problems, unset, details, hopeless = result
+        self.files += files
+        self.bytes += size
+        self.missing += len(problems)
+        self.unset.update(unset)
+        for line in problems:
+            self._report(line)
+        for line in details:
+            self._detail(line)
+        if hopeless:
+            raise OSError(hopeless, os.strerror(hopeless))
+
+    def _miss(self, path: bytes, error: BaseException | str) -> None:
+        outcome = Outcome()
+        outcome.miss(path, error)
+        self._take(outcome.pack())
 
     def _restore_other(self, fd: int, entry: tree.Entry, names: list[bytes]) -> None:
-        """Anything that is no directory to walk into and no small plain file."""
+        """What must be done in order: a file with several names, or no file at all."""
         path = b'/'.join([*names, entry.name])
+        outcome = Outcome()
         try:
-            attributes = _attributes(entry)
             hard_link = entry.tag('hl')
-            if hard_link is not None and self._link(fd, entry, hard_link, path):
-                return
-            if entry.type == 'file':
-                if entry.key is None:
-                    raise errors.Error(f'could not be read when it was stored ({entry.tag("unread")})')
+            if hard_link is None or not self._link(fd, entry, hard_link, path, outcome):
                 self._step(path, self)
-                self._create(fd, entry.name, self._objects.chunks('blob', entry.key), attributes, path)
-                self.files += 1
-                self.bytes += entry.size or 0
-            else:
-                _make(fd, entry, names)
-                self._set_by_name(fd, entry, attributes, path)
-            if hard_link is not None:
-                self._first_links[hard_link] = [*names, entry.name]
-        except (OSError, errors.Error, OverflowError) as error:
-            self._fail(path, error)
+                if entry.type == 'file':
+                    self._maker.make_file(fd, path, entry, outcome)
+                else:
+                    self._maker.make_other(fd, path, entry, names, outcome)
+                if hard_link is not None and not outcome.problems:
+                    self._first_links[hard_link] = [*names, entry.name]
+        except (OSError, errors.Error, OverflowError, KeyError) as error:
+            outcome.miss(path, error)
+        self._take(outcome.pack())
 
-    def _link(self, fd: int, entry: tree.Entry, hard_link: str, path: bytes) -> bool:
+    def _link(self, fd: int, entry: tree.Entry, hard_link: str, path: bytes, outcome: Outcome) -> bool:
         """Links to the first name restored of the same file, if there was one and the filesystem can."""
         first = self._first_links.get(hard_link)
         if first is None:
@@ -246,45 +281,87 @@ class Checkout:
         except OSError as error:
             if error.errno not in _NO_HARD_LINK:
                 raise
-            self._cannot_set('hard link', path, error)
+            outcome.cannot_set('hard link', path, error)
             return False
         finally:
             os.close(directory)
-        self.files += entry.type == 'file'
+        outcome.files += entry.type == 'file'
         return True
 
-    # ---- any thread: creating and setting ----
 
-    def _make_parts(self, parts: list[_Part]) -> None:
-        files = size = 0
+class Maker:
+    """Creates entries in open directories and sets their attributes; used by the parent and by its workers."""
+
+    def __init__(self, objects: Objects):
+        self._objects = objects
+        self._owner = os.geteuid(), os.getegid()
+
+    def make(self, parts: list[tuple[bytes, list[str], tuple | None]], fds: list[int]) -> tuple:
+        """For each directory descriptor: (its path, the lines of files to create, what to set on it then)."""
+        outcome = Outcome()
+        for (path, lines, attributes), fd in zip(parts, fds):
+            for line in lines:
+                if outcome.hopeless:
+                    break
+                self._make_line(fd, path, line, outcome)
+            if attributes is not None:
+                self._set_open(fd, attributes, path, outcome)
+        return outcome.pack()
+
+    def _make_line(self, fd: int, directory: bytes, line: str, outcome: Outcome) -> None:
+        path = directory
         try:
-            for part in parts:
-                for file, data in part.files:
-                    try:
-                        attributes = _Attributes(file.mode, file.uid, file.gid, file.time_ns)
-                        self._create(part.fd, file.name, (data,), attributes, part.path)
-                    except OSError as error:
-                        self._fail(_join(part.path, file.name), error)
-                        continue
-                    files += 1
-                    size += file.size
-                if part.attributes is not None:
-                    self._set_open(part.fd, part.attributes, part.path)
-        finally:
-            for part in parts:
-                os.close(part.fd)
-            with self._lock:
-                self.files += files
-                self.bytes += size
+            plain = tree.parse_plain_file(line)
+            found = plain or tree.parse_line(line)
+            tree.check_name(found.name)
+            path = directory + b'/' + found.name if directory else found.name
+            if plain is None or plain.size > WHOLE_BYTES:
+                self.make_file(fd, path, plain and tree.parse_line(line) or found, outcome)
+                return
+            _, mode, uid, gid, size, time_ns, key = plain
+            data = self._objects.view('blob', key)
+            self._create(fd, found.name, (data,), (mode, uid, gid, time_ns), path, outcome)
+            outcome.files += 1
+            outcome.bytes += size
+        except (OSError, errors.Error, OverflowError) as error:
+            outcome.miss(path, error)
 
-    def _create(self, fd: int, name: bytes, chunks, attributes: _Attributes, path: bytes) -> None:
+    def make_file(self, fd: int, path: bytes, entry: tree.Entry, outcome: Outcome) -> None:
+        """A file of any size, its contents flowing through.  Raises Error, OSError."""
+        if entry.key is None:
+            raise errors.Error(f'could not be read when it was stored ({entry.tag("unread")})')
+        chunks = self._objects.chunks('blob', entry.key)
+        self._create(fd, entry.name, chunks, _attributes(entry), path, outcome)
+        outcome.files += 1
+        outcome.bytes += entry.size or 0
+
+    def make_other(self, fd: int, path: bytes, entry: tree.Entry, names: list[bytes], outcome: Outcome) -> None:
+        """A symlink, device, fifo or socket; for a directory that is another one again, a symlink to that."""
+        attributes, kind = _attributes(entry), entry.type
+        if kind == 'link':
+            os.symlink(entry.link, entry.name, dir_fd=fd)
+        elif kind == 'dir':
+            again = quote.unquote(entry.tag('again'))
+            os.symlink(os.path.relpath(b'/' + again, b'/' + b'/'.join(names)), entry.name, dir_fd=fd)
+        elif kind == 'fifo':
+            os.mkfifo(entry.name, 0o600, dir_fd=fd)
+        elif kind == 'socket':
+            os.mknod(entry.name, stat.S_IFSOCK | 0o600, dir_fd=fd)
+        elif kind in ('char', 'block'):
+            type = stat.S_IFCHR if kind == 'char' else stat.S_IFBLK
+            os.mknod(entry.name, type | 0o600, os.makedev(*entry.device), dir_fd=fd)
+        else:
+            raise errors.Damaged(f'unknown type {kind[:80]!r}')
+        self._set_by_name(fd, entry, attributes, path, outcome)
+
+    def _create(self, fd: int, name: bytes, chunks, attributes: tuple, path: bytes, outcome: Outcome) -> None:
         file = os.open(name, _CREATE, 0o600, dir_fd=fd)
         try:
             for chunk in chunks:
                 written = os.write(file, chunk)
                 while written < len(chunk):
                     written += os.write(file, memoryview(chunk)[written:])
-            self._set_open(file, attributes, path)
+            self._set_open(file, attributes, path, outcome)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=fd)  # half a file must not look like a whole one
@@ -292,65 +369,52 @@ class Checkout:
         finally:
             os.close(file)
 
-    def _set_open(self, fd: int, attributes: _Attributes, path: bytes) -> None:
+    def _set_open(self, fd: int, attributes: tuple, path: bytes, outcome: Outcome) -> None:
         """Owner, then mode (which a change of owner clears), then times, of something open."""
         mode, uid, gid, time_ns = attributes
         if (uid, gid) != self._owner:
             try:
                 os.fchown(fd, uid, gid)
             except (OSError, OverflowError) as error:
-                mode = self._without_owner(mode, path, error)
+                mode = _without_owner(mode, path, error, outcome)
         try:
             if mode is not None:
                 os.fchmod(fd, mode)
         except OSError as error:
-            self._cannot_set('mode', path, error)
+            outcome.cannot_set('mode', path, error)
         try:
             if time_ns is not None:
                 os.utime(fd, ns=(time_ns, time_ns))
         except (OSError, OverflowError) as error:
-            self._cannot_set('time', path, error)
+            outcome.cannot_set('time', path, error)
 
-    def _set_by_name(self, fd: int, entry: tree.Entry, attributes: _Attributes, path: bytes) -> None:
+    def _set_by_name(self, fd: int, entry: tree.Entry, attributes: tuple, path: bytes, outcome: Outcome) -> None:
         """The same for what cannot be opened.  Nobody else may write into the directory yet: the name is safe."""
         mode, uid, gid, time_ns = attributes
         try:
-            os.chown(entry.name, uid, gid, dir_fd=fd, follow_symlinks=False)
+            if (uid, gid) != self._owner:
+                os.chown(entry.name, uid, gid, dir_fd=fd, follow_symlinks=False)
         except (OSError, OverflowError) as error:
-            mode = self._without_owner(mode, path, error)
+            mode = _without_owner(mode, path, error, outcome)
         try:
             if mode is not None and entry.type not in ('link', 'dir'):
                 os.chmod(entry.name, mode, dir_fd=fd)
         except OSError as error:
-            self._cannot_set('mode', path, error)
+            outcome.cannot_set('mode', path, error)
         try:
             if time_ns is not None:
                 os.utime(entry.name, ns=(time_ns, time_ns), dir_fd=fd, follow_symlinks=False)
         except (OSError, OverflowError) as error:
-            self._cannot_set('time', path, error)
+            outcome.cannot_set('time', path, error)
 
-    def _without_owner(self, mode: int | None, path: bytes, error: BaseException) -> int | None:
-        """The mode to set when the owner could not be: a set-id bit must not come back under another one."""
-        self._cannot_set('owner', path, error)
-        if mode is None or not mode & _SET_ID:
-            return mode
-        self._cannot_set('set-id bit', path, errors.Error('the owner could not be set'))
-        return mode & ~_SET_ID
 
-    def _cannot_set(self, kind: str, path: bytes, error: BaseException) -> None:
-        with self._lock:
-            self.unset[kind] += 1
-            self._detail(f"'{quote.readable(path) or '.'}': {kind} not set: {errors.describe(error)}")
-
-    def _fail(self, path: bytes, error: BaseException) -> None:
-        if isinstance(error, OSError) and error.errno in _HOPELESS:
-            raise error
-        self._miss(path, errors.describe(error))
-
-    def _miss(self, path: bytes, reason: str) -> None:
-        with self._lock:
-            self.missing += 1
-            self._report(f"'{quote.readable(path) or '.'}' not restored: {reason}")
+def _without_owner(mode: int | None, path: bytes, error: BaseException, outcome: Outcome) -> int | None:
+    """The mode to set when the owner could not be: a set-id bit must not come back under another one."""
+    outcome.cannot_set('owner', path, error)
+    if mode is None or not mode & _SET_ID:
+        return mode
+    outcome.cannot_set('set-id bit', path, 'the owner could not be set')
+    return mode & ~_SET_ID
 
 
 def _make_top(destination: bytes) -> None:
@@ -365,25 +429,6 @@ def _make_top(destination: bytes) -> None:
         os.chmod(destination, 0o700)
 
 
-def _make(fd: int, entry: tree.Entry, names: list[bytes]) -> None:
-    """A symlink, device, fifo or socket; for a directory that is another one again, a symlink to that."""
-    kind = entry.type
-    if kind == 'link':
-        os.symlink(entry.link, entry.name, dir_fd=fd)
-    elif kind == 'dir':
-        again = quote.unquote(entry.tag('again'))
-        os.symlink(os.path.relpath(b'/' + again, b'/' + b'/'.join(names)), entry.name, dir_fd=fd)
-    elif kind == 'fifo':
-        os.mkfifo(entry.name, 0o600, dir_fd=fd)
-    elif kind == 'socket':
-        os.mknod(entry.name, stat.S_IFSOCK | 0o600, dir_fd=fd)
-    elif kind in ('char', 'block'):
-        type = stat.S_IFCHR if kind == 'char' else stat.S_IFBLK
-        os.mknod(entry.name, type | 0o600, os.makedev(*entry.device), dir_fd=fd)
-    else:
-        raise errors.Damaged(f'unknown type {kind[:80]!r}')
-
-
 def _attributes(entry: tree.Entry) -> _Attributes:
     mode, uid, gid = entry.mode, entry.uid, entry.gid
     return _Attributes(
@@ -392,7 +437,3 @@ def _attributes(entry: tree.Entry) -> _Attributes:
         -1 if gid is None else gid,
         entry.time_ns,
     )
-
-
-def _join(path: bytes, name: bytes) -> bytes:
-    return path + b'/' + name if path else name

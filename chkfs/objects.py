@@ -19,7 +19,6 @@ WHOLE_BYTES = 8 << 20  # objects up to this size are read in one piece, larger o
 DEEPEST_LIST = 8  # a list of lists of lists: we write one level, and stop at this many
 
 _FRAMES_KEPT = 48
-_FRAMES_AHEAD = 4
 _PIECES_AHEAD = 3
 _LARGEST_LISTED_DIRECTORY = 1000
 
@@ -30,10 +29,8 @@ class Objects:
     def __init__(self, root: bytes, cache: ObjectCache):
         self.root = root
         self.cache = cache
-        self._frames: OrderedDict[tuple[str, int], object] = OrderedDict()
-        self._pool = None
+        self._frames: OrderedDict[tuple[str, int], dict[str, memoryview]] = OrderedDict()
         self._last_members: dict[str, memoryview] = {}
-        self._next_frame: dict[str, dict[int, tuple[int, int]]] = {}
         self._loose_names: dict[str, set[str] | None] = {}
         self.reload()
 
@@ -49,11 +46,9 @@ class Objects:
             pass
         self.cache.sync(sizes, self.places)
 
-    def read_ahead(self) -> None:
-        """From now on a thread unpacks the frames that follow the one asked for: for readers of whole trees."""
-        from concurrent.futures import ThreadPoolExecutor
-
-        self._pool = self._pool or ThreadPoolExecutor(1)
+    def reopened(self) -> 'Objects':
+        """The same store for another process: connections, frames and threads of its own."""
+        return Objects(self.root, self.cache.reopened())
 
     # ---- is it there? ----
 
@@ -207,15 +202,18 @@ class Objects:
 
     def _loading(self, pieces: list[tuple[str, int]]) -> Iterator[tuple[str, tuple[bytes, ...] | None]]:
         """(key, the piece if a thread has read it ahead, else None) for each (key, size)."""
+        from concurrent.futures import ThreadPoolExecutor
+
         waiting = deque()
-        for key, size in pieces:
-            paths = self._loose('blob', key) if self._pool is not None and size <= 2 * WHOLE_BYTES else {}
-            waiting.append((key, self._pool.submit(_load_file, key, size, paths) if paths else None))
-            if len(waiting) > _PIECES_AHEAD:
-                first, future = waiting.popleft()
+        with ThreadPoolExecutor(_PIECES_AHEAD) as pool:
+            for key, size in pieces:
+                paths = self._loose('blob', key) if size <= 2 * WHOLE_BYTES else {}
+                waiting.append((key, pool.submit(_load_file, key, size, paths) if paths else None))
+                if len(waiting) > _PIECES_AHEAD:
+                    first, future = waiting.popleft()
+                    yield first, future and future.result()
+            for first, future in waiting:
                 yield first, future and future.result()
-        for first, future in waiting:
-            yield first, future and future.result()
 
     # ---- files of their own ----
 
@@ -263,74 +261,32 @@ class Objects:
     def _frame(self, pack_name: str, offset: int, length: int) -> dict[str, memoryview]:
         """Member name to bytes, for the members of a frame that verify (lists, which cannot, as they are)."""
         at = (pack_name, offset)
-        found = self._frames.get(at)
-        if found is None:
-            found = self._frames[at] = _Frame(self.pack_path(pack_name), pack.codec_of(pack_name), offset, length)
+        members = self._frames.get(at)
+        if members is None:
+            try:
+                members = _load_frame(self.pack_path(pack_name), pack.codec_of(pack_name), offset, length)
+            except (OSError, errors.Damaged):
+                members = {}
+            self._frames[at] = members
             while len(self._frames) > _FRAMES_KEPT:
                 self._frames.popitem(last=False)
-        if not found.complete or not found.asked_for:
-            found.asked_for = True
-            if self._pool is not None:
-                self._start_following(pack_name, offset)
-            found.load()
-        self._last_members = found.members
-        return found.members
-
-    def _start_following(self, pack_name: str, offset: int) -> None:
-        following = self._next_frame.get(pack_name)
-        if following is None:
-            frames = self.cache.frames(pack_name)
-            following = self._next_frame[pack_name] = {a[0]: b for a, b in zip(frames, frames[1:])}
-        for _ in range(_FRAMES_AHEAD):
-            place = following.get(offset)
-            if place is None:
-                return
-            offset, length = place
-            if (pack_name, offset) not in self._frames:
-                frame = _Frame(self.pack_path(pack_name), pack.codec_of(pack_name), offset, length)
-                self._frames[pack_name, offset] = frame
-                self._pool.submit(frame.load)
+        self._last_members = members
+        return members
 
 
-class _Frame:
-    """One unpacked frame, loaded once by whichever thread comes first."""
-
-    def __init__(self, path: bytes, codec_name: str, offset: int, length: int):
-        import threading
-
-        self.complete = False
-        self.asked_for = False
-        self.members: dict[str, memoryview] = {}
-        self._from = path, codec_name, offset, length
-        self._lock = threading.Lock()
-
-    def load(self) -> None:
-        with self._lock:
-            if not self.complete:
-                try:
-                    self._load(*self._from)
-                except (OSError, errors.Damaged):
-                    pass  # what is not in members is damaged
-                self.complete = True
-
-    def _load(self, path: bytes, codec_name: str, offset: int, length: int) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            stream = os.pread(fd, length, offset)
-        finally:
-            os.close(fd)
-        parts, size = [], 0
-        for part in codec.decompress(codec_name, (stream,)):
-            parts.append(part)
-            size += len(part)
-            if size > 64 * pack.FRAME_BYTES:
-                raise errors.Damaged('frame unpacks to more than any frame holds')
-        plain = b''.join(parts)
-        view = memoryview(plain)
-        for name, start, size in pack.members(plain):
-            data = view[start : start + size]
-            if name.endswith(LIST_SUFFIX) or hashlib.sha256(data).hexdigest() == name[5:]:
-                self.members[name] = data
+def _load_frame(path: bytes, codec_name: str, offset: int, length: int) -> dict[str, memoryview]:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        stream = os.pread(fd, length, offset)
+    finally:
+        os.close(fd)
+    plain = b''.join(_at_most(64 * pack.FRAME_BYTES, codec.decompress(codec_name, (stream,))))
+    view, found = memoryview(plain), {}
+    for name, start, size in pack.members(plain):
+        data = view[start : start + size]
+        if name.endswith(LIST_SUFFIX) or hashlib.sha256(data).hexdigest() == name[5:]:
+            found[name] = data
+    return found
 
 
 def _file_blocks(path: bytes) -> Iterator[bytes]:
