@@ -24,6 +24,7 @@ _HOPELESS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno
 _NO_HARD_LINK = frozenset((errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV))
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 _BATCH_LINES = 1000
+_BATCH_BYTES = 1 << 20  # of paths
 _MANY_LINES = 2000  # from so many files on, workers are worth their start
 
 
@@ -94,7 +95,7 @@ class Checkout:
         # the batch: (path, lines, attributes or None) of each descriptor
         self._parts: list[tuple[bytes, list[str], tuple | None]] = []
         self._fds: list[int] = []
-        self._batch_lines = self._all_lines = 0
+        self._batch_lines = self._batch_bytes = self._all_lines = 0
 
     def restore(self, entry: tree.Entry, destination: bytes) -> None:
         """Makes destination what entry is.  Raises Error unless destination is absent or, for a directory, empty."""
@@ -204,14 +205,19 @@ class Checkout:
         self._fds.append(os.dup(fd))
         self._parts.append((path, files, attributes and tuple(attributes)))
         self._batch_lines += len(files)
-        if self._batch_lines >= _BATCH_LINES or len(self._fds) >= crew.MOST_DESCRIPTORS:
+        self._batch_bytes += len(path)
+        if (
+            self._batch_lines >= _BATCH_LINES
+            or self._batch_bytes >= _BATCH_BYTES
+            or len(self._fds) >= crew.MOST_DESCRIPTORS
+        ):
             self._hand_out()
 
     def _hand_out(self) -> None:
         """Has the batch done: by the crew, or, while there is little, here and now."""
         parts, fds = self._parts, self._fds
         self._all_lines += self._batch_lines
-        self._parts, self._fds, self._batch_lines = [], [], 0
+        self._parts, self._fds, self._batch_lines, self._batch_bytes = [], [], 0, 0
         if self._crew is None and self._all_lines >= _MANY_LINES:
             self._crew = crew.Crew(max(2, os.cpu_count() or 1), self._start_worker, self._take)
         if self._crew is not None:

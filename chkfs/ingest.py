@@ -21,6 +21,7 @@ READ_BYTES = 1 << 20
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _TRIES = 3
+_LONGEST_PATH = 16_000  # in a tag: longer than any path that can be opened, shorter than a line may be
 _FILES_BETWEEN_CHECKS = 256
 _LONGEST_RUN_NS = 400 * 86400 * 10**9
 _EMPTY_TREE = tree.format(())
@@ -51,12 +52,11 @@ class Result:
 class _Level:
     """A directory on the way: listed, and waiting for its subdirectories."""
 
-    __slots__ = ('path', 'filesystem', 'place', 'identity', 'entries', 'below', 'tags', 'is_whole', 'unread')
+    __slots__ = ('filesystem', 'place', 'identity', 'entries', 'below', 'tags', 'is_whole', 'unread')
 
-    def __init__(self, path: bytes, filesystem: metadata.Filesystem, place: bytes, status: os.stat_result):
-        self.path = path  # from the top of the source, b'' for the top
+    def __init__(self, filesystem: metadata.Filesystem, place: bytes, status: os.stat_result):
         self.filesystem = filesystem
-        self.place = place  # path from the top of the filesystem
+        self.place = place  # where in the filesystem it is, as the scan cache wants it
         self.identity = status.st_dev, status.st_ino
         self.entries: list[scan.Found] = []
         self.below: list[scan.Found] = []  # subdirectories still to enter, the last first
@@ -64,12 +64,12 @@ class _Level:
         self.is_whole = True  # nothing went wrong or is in doubt, so it may be recognised the next time
         self.unread = ''  # the tag that says why it could not be listed
 
-    def join(self, name: bytes) -> bytes:
-        return self.path + b'/' + name if self.path else name
-
 
 class Ingest:
-    """Stores one source.  report takes one line a problem; step gets the path and the result as they grow."""
+    """Stores one source.
+
+    report takes one line a problem, note one line a thing worth knowing, step the path and the result as they grow.
+    """
 
     def __init__(
         self,
@@ -77,28 +77,30 @@ class Ingest:
         cache: ScanCache,
         options: Options = Options(),
         report: Callable[[str], None] = lambda line: None,
+        note: Callable[[str], None] = lambda line: None,
         step: Callable[[bytes, Result], None] = lambda path, result: None,
     ):
         self._writer, self._cache, self._options = writer, cache, options
-        self._report, self._step = report, step
+        self._report, self._note, self._step = report, note, step
         self._lister = scan.Lister()
         self._rows: list[tuple[str, bytes, Directory]] = []
         self._reading: tuple[_Level, dict] | None = None  # the directory being finished, and its files so far
         self._first_names: dict[tuple[int, int], bytes] = {}
-        self._ancestors: dict[tuple[int, int], bytes] = {}
+        self._names: list[bytes] = []  # of the directories from the top of the source to here
+        self._ancestors: dict[tuple[int, int], int] = {}  # device and inode of those to their depths
         self._started_ns = time.time_ns()
         self._open_flags = _OPEN | (os.O_NOATIME if os.geteuid() == 0 else 0)
         self.result = Result()
         writer.after_checkpoint = self._remember
 
     def store(self, source: bytes) -> Result:
-        """Stores a directory (a symlink to one is followed) or one file.  Raises Error when it cannot be opened."""
-        source = os.path.abspath(source)
+        """Stores a directory or one file; a symlink is followed.  Raises Error when it cannot be read."""
+        source = os.path.realpath(source)
         try:
             if os.path.isdir(source):
-                self._store_directory(os.path.realpath(source))
+                self._store_directory(source)
             else:
-                self._store_single(source)
+                self._store_file(source)
         except OSError as error:
             raise errors.Error(f"cannot read '{quote.readable(source)}': {errors.describe(error)}") from error
         except errors.Interrupted:
@@ -107,21 +109,22 @@ class Ingest:
         self._writer.checkpoint()
         return self.result
 
-    def _store_single(self, source: bytes) -> None:
+    def _store_file(self, source: bytes) -> None:
         parent, name = os.path.split(source)
         fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            parent = os.path.realpath(parent)
             filesystem = metadata.filesystem(parent, fd)
             self.result.mounts.append(filesystem.mount_line(b''))
-            level = _Level(b'', filesystem, filesystem.inner_path(parent), os.fstat(fd))
+            level = _Level(filesystem, metadata.place(filesystem.inner_path(parent)), os.fstat(fd))
             found = self._lister.look(os.stat(name, dir_fd=fd, follow_symlinks=False), name, filesystem)
+            if found.kind != 'file':
+                raise errors.Error(f"'{quote.readable(source)}' is neither a directory nor a file")
             lines = self._line(fd, level, found, {}, {})
         finally:
             os.close(fd)
-        if not lines:
-            raise errors.Error(f"'{quote.readable(source)}' vanished")
-        fields = tree.parse_line(lines.rstrip('\n').rpartition('\n')[2]).fields
+        fields = tree.parse_line(lines.rstrip('\n').rpartition('\n')[2]).fields if lines else {}
+        if 'sha256digest' not in fields:
+            raise errors.Error(f"'{quote.readable(source)}' was not stored")
         self.result.root = tree.Entry(b'.', fields).line()
 
     def _store_directory(self, source: bytes) -> None:
@@ -130,7 +133,7 @@ class Ingest:
             status = os.fstat(descent.fd)
             filesystem = metadata.filesystem(source, descent.fd)
             self.result.mounts.append(filesystem.mount_line(b''))
-            top = _Level(b'', filesystem, filesystem.inner_path(source), status)
+            top = _Level(filesystem, metadata.place(filesystem.inner_path(source)), status)
             self._list(descent.fd, top)
             tags = self._walk(descent, source, [top])
         finally:
@@ -154,40 +157,40 @@ class Ingest:
             if not levels:
                 return tags
             descent.leave()
-            levels[-1].tags[level.path.rpartition(b'/')[2]] = tags
+            levels[-1].tags[self._names.pop()] = tags
 
     def _enter(self, descent: Descent, source: bytes, parent: _Level, found: scan.Found) -> _Level | None:
         """Opens and lists a subdirectory; None when there is nothing to walk in it, its tags being set then."""
-        path = parent.join(found.name)
         try:
             descent.enter(found.name)
         except OSError as error:
-            self._skip(parent, path, error)
+            self._skip(parent, self._path(found.name), error)
             if error.errno != errno.ENOENT:
                 parent.tags[found.name] = f'tree:{self._writer.put("tree", _EMPTY_TREE)},{_unread(error)}'
             return None
         status = os.fstat(descent.fd)
         identity = status.st_dev, status.st_ino
-        filesystem = parent.filesystem
-        stop = None
+        filesystem, place, stop = parent.filesystem, metadata.place_below(parent.place, found.name), None
         if identity == self._options.store_directory:
-            self._report(f"'{quote.readable(path)}' is the store itself: left out")
+            self._note(f"'{quote.readable(self._path(found.name))}' is the store itself: left out")
             parent.is_whole = False
         elif identity in self._ancestors:
-            again = self._ancestors[identity]
-            self._report(f"'{quote.readable(path)}' is '{quote.readable(again) or '.'}' again: not entered")
-            stop = f'again:{quote.quote_tag(again or b".")}'
+            again = quote.quote_tag(b'/'.join(self._names[: self._ancestors[identity]]) or b'.')
+            path = quote.readable(self._path(found.name))
+            self._note(f"'{path}' is '{again}' again: not entered")
+            stop = f'again:{again if len(again) <= _LONGEST_PATH else "."}'
         elif status.st_dev != parent.identity[0]:
+            path = self._path(found.name)
             filesystem, stop = self._cross(descent.fd, parent, source + b'/' + path, path)
+            if filesystem is not parent.filesystem:
+                place = metadata.place(filesystem.inner_path(source + b'/' + path))
         if stop is not None or identity == self._options.store_directory:
             descent.leave()
             if stop is not None:
                 parent.tags[found.name] = stop
             return None
-        place = parent.place.rstrip(b'/') + b'/' + found.name
-        if filesystem is not parent.filesystem:
-            place = filesystem.inner_path(source + b'/' + path)
-        level = _Level(path, filesystem, place, status)
+        level = _Level(filesystem, place, status)
+        self._names.append(found.name)
         self._list(descent.fd, level)
         return level
 
@@ -198,31 +201,31 @@ class Ingest:
             return parent.filesystem, None  # a subvolume: part of the same mount
         skip = self._options.one_file_system or filesystem.type in metadata.PSEUDO
         self.result.mounts.append(filesystem.mount_line(path, skip))
-        self._report(f"'{quote.readable(path)}' is a {filesystem.type} mount: {'not ' if skip else ''}entered")
+        self._note(f"'{quote.readable(path)}' is a {filesystem.type} mount: {'not ' if skip else ''}entered")
         return filesystem, f'tree:{self._writer.put("tree", _EMPTY_TREE)}' if skip else None
 
     def _list(self, fd: int, level: _Level) -> None:
         """Fills in the entries of a directory that has just been opened."""
-        self._ancestors[level.identity] = level.path
-        self._step(level.path, self.result)
+        self._ancestors[level.identity] = len(self._names)
+        self._step(self._path(), self.result)
         try:
             entries, problems = self._lister.list(fd, level.filesystem)
         except OSError as error:
-            self._skip(level, level.path, error)
+            self._skip(level, self._path(), error)
             level.unread = ',' + _unread(error)
             return
         for name, error in problems:
-            self._skip(level, level.join(name), error)
+            self._skip(level, self._path(name), error)
         if self._options.exclude_caches and exclude.is_cache(fd):
             entries = [found for found in entries if found.name == exclude.CACHE_TAG]
         patterns = self._options.patterns
         if patterns is not None:
-            entries = [f for f in entries if not patterns.match(level.join(f.name), f.kind == 'dir')]
+            entries = [f for f in entries if not patterns.match(self._path(f.name), f.kind == 'dir')]
         level.entries = entries
         level.below = [found for found in reversed(entries) if found.kind == 'dir']
         for found in entries:
             if found.linked is not None:
-                self._first_names.setdefault(found.linked, level.join(found.name))
+                self._first_names.setdefault(found.linked, self._path(found.name))
 
     def _finish(self, fd: int, level: _Level) -> str:
         """The key of the directory's tree: the remembered one when nothing changed, else a new one."""
@@ -241,7 +244,7 @@ class Ingest:
         for number, found in enumerate(level.entries, 1):
             lines.append(self._line(fd, level, found, old, done))
             if number % _FILES_BETWEEN_CHECKS == 0:
-                self._step(level.path, self.result)
+                self._step(self._path(), self.result)
                 self._writer.checkpoint_if_due()
         key = self._writer.put('tree', tree.format(lines))
         self._reading = None
@@ -264,7 +267,7 @@ class Ingest:
     def _line(self, fd: int, level: _Level, found: scan.Found, old: dict, done: dict) -> str:
         """The tree line of an entry; '' for one that vanished."""
         name, kind, attributes, record, linked = found
-        tags = f'hl:{quote.quote_tag(self._first_names.get(linked, level.join(name)))}' if linked else ''
+        tags = _hard_link_tag(self._first_names.get(linked, name)) if linked else ''
         if kind == 'file':
             return self._file_line(fd, level, found, tags, old, done)
         _, mtime_ns, _, _, device = scan.fields(record)
@@ -276,7 +279,7 @@ class Ingest:
             try:
                 rest += f' link={quote.quote(os.readlink(name, dir_fd=fd))}'
             except OSError as error:
-                self._skip(level, level.join(name), error)
+                self._skip(level, self._path(name), error)
                 return ''
         elif kind in ('char', 'block'):
             rest += f' device=linux,{os.major(device)},{os.minor(device)}'
@@ -292,7 +295,7 @@ class Ingest:
             try:
                 found, key, remarks = self._read(fd, level, found)
             except OSError as error:
-                self._skip(level, level.join(found.name), error)
+                self._skip(level, self._path(found.name), error)
                 if error.errno == errno.ENOENT:
                     return ''
                 key, remarks = '', _unread(error)
@@ -321,7 +324,7 @@ class Ingest:
                 else:
                     if size < PACKED_BELOW:
                         os.lseek(file, 0, os.SEEK_SET)
-                    blocks = self._blocks(file, level.join(found.name))
+                    blocks = self._blocks(file, self._path(found.name))
                     key, read_bytes = self._writer.put_blocks('blob', blocks)
                 status = os.fstat(file)
             finally:
@@ -333,7 +336,7 @@ class Ingest:
                 raise OSError(errno.ESTALE, 'it is no longer a file')
             found = self._lister.look(status, found.name, level.filesystem)
         self._report(
-            f"'{quote.readable(level.join(found.name))}' changed while it was read: stored as it was last seen"
+            f"'{quote.readable(self._path(found.name))}' changed while it was read: stored as it was last seen"
         )
         self.result.changed += 1
         size_read = read_bytes  # the line must say what is stored
@@ -352,6 +355,10 @@ class Ingest:
         while block := os.read(file, READ_BYTES):
             self._step(path, self.result)
             yield block
+
+    def _path(self, name: bytes | None = None) -> bytes:
+        """From the top of the source to the directory we are in, or to an entry of it."""
+        return b'/'.join(self._names if name is None else [*self._names, name])
 
     def _is_settled(self, level: _Level, record: bytes) -> bool:
         """Whether a later change would surely show: false for times since this run began, less the clock's grain."""
@@ -373,6 +380,12 @@ class Ingest:
             self._rows.append((level.filesystem.identity, level.place, Directory(b'', '', dict(done))))
         self._cache.remember(self._rows)
         self._rows = []
+
+
+def _hard_link_tag(first_name: bytes) -> str:
+    """Every name of a file carries the path of the first one; where that is too long for a line, its digest."""
+    text = quote.quote_tag(first_name)
+    return f'hl:{text if len(text) <= _LONGEST_PATH else hashlib.sha256(first_name).hexdigest()}'
 
 
 def _unread(error: OSError) -> str:

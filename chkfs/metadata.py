@@ -1,5 +1,6 @@
 """What a filesystem tells of an entry besides its contents, and of itself: owners' names, mounts, identity."""
 
+import hashlib
 import os
 import stat
 from typing import NamedTuple
@@ -109,6 +110,19 @@ def filesystem(path: bytes, fd: int) -> Filesystem:
         type not in _FAT and not type.startswith('fuse'),
         type not in _FAT,
     )
+
+
+def place(inner_path: bytes) -> bytes:
+    """A directory's path within its filesystem as 32 bytes, however long: what the scan cache knows it by."""
+    here = b''
+    for name in inner_path.split(b'/'):
+        if name:
+            here = place_below(here, name)
+    return here
+
+
+def place_below(parent: bytes, name: bytes) -> bytes:
+    return hashlib.sha256(parent + name).digest()
 
 
 def granularity_ns(type: str) -> int:

@@ -1,8 +1,10 @@
 """Lists: the keys and sizes of a big object's pieces, in order (chkfs-store(5) is the authority).
 
-# chkfs list 1
-<key> <size>
-<key> <size>
+    # chkfs list 1
+    <key> <size>
+    <key> <size>
+
+Text in, text out: nothing here reads or writes a file.
 """
 
 from collections.abc import Iterable

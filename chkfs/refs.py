@@ -101,6 +101,8 @@ class Refs:
             publish.make_directories(self._root, os.path.dirname(os.path.relpath(path, self._root)))
             is_new = not os.path.exists(log)
             fd = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise errors.Error(f"cannot update ref '{name}': a ref cannot lie below another one") from None
         except OSError as error:
             raise errors.Error(f"cannot update ref '{name}': {errors.describe(error)}") from error
         try:

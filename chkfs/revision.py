@@ -47,6 +47,8 @@ def resolve_object(store: Store, name: str) -> tuple[str, str]:
         if step is None:
             raise errors.NotFound(f"cannot understand '{steps}' in '{name}'")
         steps = steps[step.end() :]
+        if step[2] is not None and step.start() == 0 and steps + step[0] != name[len(base) :]:
+            raise errors.NotFound(f"cannot understand '{name}': @{{N}} comes right after the ref")
         if step[2] is not None:
             key = _earlier(store, base, int(step[2]))
         else:

@@ -1,13 +1,15 @@
 """Snapshot objects: where a tree came from and when, as keyword lines (chkfs-snapshot(5) is the authority).
 
-chkfs-snapshot 1
-root . type=dir mode=0755 uid=0 gid=0 uname=root gname=root time=1.000000000 tags=tree:<key>
-parent <key>
-name photos
-source /home/eve/Photos
-started 2026-11-23T04:00:00.000000000Z
+    chkfs-snapshot 1
+    root . type=dir mode=0755 uid=0 gid=0 uname=root gname=root time=1.000000000 tags=tree:<key>
+    parent <key>
+    name photos
+    source /home/eve/Photos
+    started 2026-11-23T04:00:00.000000000Z
 
-A message, to the end.
+    A message, to the end.
+
+Text in, text out: nothing here reads or writes a file.
 """
 
 import time
@@ -17,8 +19,8 @@ from chkfs import key as keys
 
 MAGIC = 'chkfs-snapshot 1'
 KEYWORDS = (
-    'root', 'parent', 'name', 'source', 'host', 'started', 'finished', 'files', 'bytes', 'skipped', 'damaged',
-    'complete', 'mount', 'drive', 'features',
+    'root', 'parent', 'name', 'source', 'host', 'started', 'finished', 'files', 'bytes', 'skipped', 'changed',
+    'damaged', 'complete', 'mount', 'drive', 'features',
 )  # fmt: skip
 _QUOTED = frozenset(('name', 'source', 'host'))
 

@@ -1,9 +1,11 @@
 """Tree objects: one directory as mtree(5) text, one line an entry (chkfs-tree(5) is the authority).
 
-#mtree
-# chkfs tree 1
-. type=dir
-./hello type=file mode=0644 uid=0 gid=0 uname=root gname=root size=6 time=1.000000000 sha256digest=<key>
+    #mtree
+    # chkfs tree 1
+    . type=dir
+    ./hello type=file mode=0644 uid=0 gid=0 uname=root gname=root size=6 time=1.000000000 sha256digest=<key>
+
+Text in, text out: nothing here reads or writes a file.
 """
 
 import re
@@ -14,11 +16,14 @@ from chkfs import errors, quote
 from chkfs import key as keys
 
 HEADER = '#mtree\n# chkfs tree 1\n. type=dir\n'
+_HEADER_BYTES = HEADER.encode()
 KEYWORDS = (
     'type', 'mode', 'uid', 'gid', 'uname', 'gname', 'size', 'time', 'sha256digest', 'link', 'device', 'flags', 'nlink',
     'tags',
 )  # fmt: skip
-TAGS = ('enc', 'tree', 'again', 'hl', 'btime', 'ctime', 'atime', 'data', 'changed', 'damaged', 'flags', 'dos')
+TAGS = (
+    'enc', 'tree', 'again', 'hl', 'btime', 'ctime', 'atime', 'data', 'changed', 'damaged', 'unread', 'flags', 'dos',
+)  # fmt: skip
 TYPES = ('file', 'dir', 'link', 'fifo', 'socket', 'char', 'block')
 LONGEST_LINE = 60_000  # bytes; readers of mtree stop at 65,536
 
@@ -171,12 +176,13 @@ def format(lines: Iterable[str]) -> bytes:
 
 def lines(data: bytes) -> Iterator[str]:
     """The entry lines of a tree object, not yet parsed.  Raises Damaged when it is not one."""
-    text = data.decode('utf-8', 'replace')
-    if not text.startswith(HEADER) or not text.endswith('\n'):
+    if not data.startswith(_HEADER_BYTES) or not data.endswith(b'\n'):
         raise errors.Damaged('not a chkfs tree 1, or cut short')
-    for line in text[len(HEADER) :].split('\n'):
-        if line and line[0] != '#':
-            yield line
+    start = len(_HEADER_BYTES)
+    while (end := data.find(b'\n', start)) >= 0:  # a tree may be big: never all its lines at once
+        if data[start] not in b'#\n':
+            yield data[start:end].decode('ascii', 'replace')
+        start = end + 1
 
 
 def parse_line(line: str) -> Entry:
@@ -237,6 +243,12 @@ def check(entry: Entry) -> None:
         _ = entry.device
 
 
+def _tag_rank(tag: str) -> int:
+    """Known tags in their order, the others after them as they came."""
+    name = tag.partition(':')[0]
+    return TAGS.index(name) if name in TAGS else len(TAGS)
+
+
 def build(entries: Iterable[Entry]) -> bytes:
     """The canonical tree object of entries in any order.  Raises Damaged for a wrong or a repeated entry."""
     texts, last = [], None
@@ -246,7 +258,7 @@ def build(entries: Iterable[Entry]) -> bytes:
             raise errors.Damaged(f'{quote.readable(entry.name)}: twice in one directory')
         last = entry.name
         fields = {word: text for word, text in entry.fields.items() if word != 'tags'}
-        tags = ','.join(tag for tag in entry.tags() if not tag.startswith('enc:'))
+        tags = ','.join(tag for tag in sorted(entry.tags(), key=_tag_rank) if not tag.startswith('enc:'))
         rest = Entry(entry.name, fields).line().partition(' ')[2]
         texts.append(format_lines(entry.name, rest, tags))
         if len(texts[-1]) > LONGEST_LINE:

@@ -1,6 +1,8 @@
 """Adds objects to a store: small ones into packs, larger ones as files, big ones as lists of pieces.
 
-Everything is written into one run's incoming directory, and becomes visible at a checkpoint: see publish.
+Everything is written into one run's incoming directory and becomes visible at a checkpoint, loose blobs first and
+then the pack.  Trees and lists go into packs whatever their size up to 8 MiB, so that nothing is ever visible
+before what it names.
 """
 
 import hashlib
@@ -61,7 +63,7 @@ class Writer:
         key = hashlib.sha256(data).hexdigest()
         if key in self._new[type] or self._objects.has(type, key):
             return key
-        if size < PACKED_BELOW and not self._loose and type != 'snapshot':
+        if not self._loose and (type == 'tree' or type == 'blob' and size < PACKED_BELOW):
             self._put_packed(type, type, key, data)
         else:
             self._put_loose(type, key, data)
@@ -74,7 +76,7 @@ class Writer:
         for block in blocks:
             head.append(block)
             size += len(block)
-            if size > LISTED_ABOVE:
+            if size > LISTED_ABOVE and type != 'snapshot':
                 return self._put_listed(type, _chain(head, blocks))
         return self.put(type, b''.join(head)), size
 
@@ -96,7 +98,7 @@ class Writer:
             os.close(self._pack_fd)
             self._pack_fd = -1
             self._run.write('index', index)
-            # trees in the pack name loose objects: those go first; a pack without its index is readable
+            # the trees and lists in the pack name loose blobs: those go first; a pack can be read without its index
             self._places += [('pack', f'packs/{name}'), ('index', f'packs/{pack.index_name(name)}')]
             packed = name, self._pack.places
         self._run.publish(self._places)
@@ -164,7 +166,7 @@ class Writer:
         return key, len(piece)
 
     def _put_list(self, type: str, key: str, data: bytes) -> None:
-        if len(data) < PACKED_BELOW and not self._loose:
+        if not self._loose:
             self._put_packed('tree', type, key, data, LIST_SUFFIX)
         else:
             self._put_loose(type, key, data, LIST_SUFFIX)

@@ -6,7 +6,7 @@
 commands() { (cd "$ROOT/bin" && ls); }
 is_sh() { head -n 1 "$ROOT/bin/$1" | grep -q '^#!/bin/sh$'; }
 module() { echo "$ROOT/chkfs/cmd/$(echo "${1#chkfs-}" | tr - _).py"; }
-rendered() { mandoc -Tascii -O width=2000 "$1" | awk '{ while (sub(/.\b/, "")); print }'; }
+rendered() { mandoc -Tascii -O width=500 "$1" | awk '{ while (sub(/.\b/, "")); print }'; }
 section() { awk -v name="$2" '/^[A-Z]/ { inside = $0 == name; next } inside' "$1"; }
 words() { tr -s '[:space:]' '\n' | sed '/^$/d'; }
 summary() { # NAME - what it does, from the source
@@ -60,7 +60,7 @@ synopsis_is_usage() {
 test_expect_success 'the SYNOPSIS of each man page is the usage that -h prints' 'need mandoc; each synopsis_is_usage'
 
 name_is_summary() {
-	page "$1" >text && section text NAME | sed 's/^ *//' >a && summary "$1" >b && [ -s b ] && diff a b
+	page "$1" >text && section text NAME | sed 's/^ *//; /^$/d' >a && summary "$1" >b && [ -s b ] && diff a b
 }
 test_expect_success 'the NAME line of each man page is the first line of the source' 'need mandoc; each name_is_summary'
 

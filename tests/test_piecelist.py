@@ -23,14 +23,11 @@ def test_comments_are_passed_over():
     assert piecelist.parse(f'# chkfs list 1\n# a remark\n{KEY} 5\n# another\n'.encode()) == [(KEY, 5)]
 
 
-@pytest.mark.parametrize('length', range(len(piecelist.HEADER) + len(KEY) + 3))
-def test_a_list_that_is_cut_short_inside_a_line_is_noticed(length):
+def test_a_list_that_is_cut_short_inside_a_line_is_noticed():
     data = piecelist.format([(KEY, 12)])
-    assert len(data) == len(piecelist.HEADER) + len(KEY) + 4
-    if length == len(piecelist.HEADER):
-        return  # a list of nothing: only the key of the whole can tell
-    with pytest.raises(errors.Damaged):
-        piecelist.parse(data[:length])
+    for length in set(range(len(data))) - {len(piecelist.HEADER)}:  # a list of nothing: only its key can tell
+        with pytest.raises(errors.Damaged):
+            piecelist.parse(data[:length])
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_the_same_entries_in_any_keyword_order_give_the_same_bytes():
 def test_build_sets_the_encoding_and_keeps_unknown_tags():
     data = tree.build([entry('ü'.encode(), FILE + ' tags=enc:wrong,new-thing:7,hl:a')])
     (found,) = tree.parse(data)
-    assert found.tags() == ['enc:utf-8', 'new-thing:7', 'hl:a']
+    assert found.tags() == ['enc:utf-8', 'hl:a', 'new-thing:7']
 
 
 def test_a_property_decodes_its_field():
@@ -223,14 +223,11 @@ def test_a_line_longer_than_readers_take_is_refused():
         tree.build([entry(b'a', FILE + ' tags=xattr:user.a:' + 'x' * tree.LONGEST_LINE)])
 
 
-@pytest.mark.parametrize('length', range(len(tree.HEADER) + 1 + len('./a ' + FILE)))
-def test_a_tree_that_is_cut_short_is_noticed(length):
+def test_a_tree_that_is_cut_short_is_noticed():
     data = tree.build([entry(b'a')])
-    assert len(data) == len(tree.HEADER) + len('./a ' + FILE) + 1
-    if length == len(tree.HEADER):
-        return  # an empty directory: only its key can tell
-    with pytest.raises(errors.Damaged):
-        list(tree.lines(data[:length]))
+    for length in set(range(len(data))) - {len(tree.HEADER)}:  # that is an empty directory: only its key can tell
+        with pytest.raises(errors.Damaged):
+            list(tree.lines(data[:length]))
 
 
 @given(st.binary())

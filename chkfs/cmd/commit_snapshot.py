@@ -26,7 +26,8 @@ def run(args):
         if ('parent', key) not in draft.lines:
             draft.lines.append(('parent', key))
     if args.name:
-        draft.lines.append(snapshot.quoted('name', args.name.encode('utf-8', 'surrogateescape')))
+        others = [line for line in draft.lines if line[0] != 'name']
+        draft.lines = [*others, snapshot.quoted('name', args.name.encode('utf-8', 'surrogateescape'))]
     if args.message:
         draft.message = '\n\n'.join(args.message)
     snapshot.check(draft)

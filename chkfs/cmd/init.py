@@ -1,5 +1,7 @@
 """chkfs-init - make a store"""
 
+import os
+
 from chkfs import cli, codec, errors, quote, store
 
 USAGE = 'chkfs-init [--compression CODEC] [DIR]'
@@ -8,11 +10,11 @@ USAGE = 'chkfs-init [--compression CODEC] [DIR]'
 def options(parser):
     parser.add_argument('--compression', metavar='CODEC', choices=list(codec.SUFFIXES), default=codec.DEFAULT,
                         help='for new objects: %(choices)s (default: %(default)s)')  # fmt: skip
-    parser.add_argument('directory', metavar='DIR', nargs='?', help='absent or empty; default: --store, else here')
+    parser.add_argument('directory', metavar='DIR', nargs='?', help='absent or empty; else --store, $CHKFS_STORE, here')
 
 
 def run(args):
-    root = (args.directory or args.store or '.').encode('utf-8', 'surrogateescape')
+    root = os.fsencode(args.directory or args.store or os.environ.get('CHKFS_STORE') or '.')
     if not store.create(root, args.compression):
         cli.say(f"chkfs-init: '{quote.readable(root)}' is a store already: nothing changed")
     return errors.DONE

@@ -21,7 +21,7 @@ def options(parser):
         '--mtree', action='store_true', help='print mtree(5) with full paths, for other programs to check'
     )
     parser.add_argument('treeish', metavar='TREEISH', help='a tree, a snapshot, SNAPSHOT:PATH; see chkfs(7)')
-    parser.add_argument('paths', metavar='PATH', nargs='*', help='only these entries')
+    parser.add_argument('paths', metavar='PATH', nargs='*', default=[], help='only these entries')
 
 
 def run(args):

@@ -4,7 +4,7 @@ import os
 
 from chkfs import cli, errors, refs, revision
 
-USAGE = 'chkfs-rev-parse [-q] [--ref | --ref-name] NAME ...'
+USAGE = 'chkfs-rev-parse [-q] [--ref | --ref-name | --check-ref] NAME ...'
 
 
 def options(parser):
@@ -14,6 +14,7 @@ def options(parser):
     group.add_argument(
         '--ref-name', action='store_true', help='print the name of a ref that suits a backup of the path NAME'
     )
+    group.add_argument('--check-ref', action='store_true', help='only say by the status if each NAME can be a ref')
     parser.add_argument('names', metavar='NAME', nargs='+', help='a ref, NAME~2, NAME@{1}, a key, SNAPSHOT:PATH')
 
 
@@ -21,6 +22,10 @@ def run(args):
     if args.ref_name:
         for name in args.names:
             cli.write(refs.tidy(os.path.basename(os.path.abspath(name))).encode('utf-8', 'surrogateescape') + b'\n')
+        return errors.DONE
+    if args.check_ref:
+        for name in args.names:
+            refs.check_name(name)
         return errors.DONE
     store = cli.open_store(args)
     for name in args.names:

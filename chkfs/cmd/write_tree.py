@@ -37,7 +37,9 @@ def run(args):
     source = os.fsencode(args.directory)
     try:
         with store.writer() as writer:
-            work = ingest.Ingest(writer, store.scan_cache(), _walk_options(args, store), cli.reporter(args), progress)
+            report = cli.reporter(args)
+            note = (lambda line: None) if args.quiet else report
+            work = ingest.Ingest(writer, store.scan_cache(), _walk_options(args, store), report, note, progress)
             result = work.store(source)
     finally:
         progress.close()
@@ -72,7 +74,8 @@ def _draft(source, started_ns, result):
             ('started', snapshot.format_time(started_ns)),
             ('finished', snapshot.format_time(time.time_ns())),
             *((word, str(number)) for word, number in counts),
-            ('damaged', str(result.changed)),
+            ('changed', str(result.changed)),
+            ('damaged', '0'),
             ('complete', 'yes'),
             *(('mount', line) for line in result.mounts),
             ('features', 'mode owner time link device hl'),
