@@ -19,7 +19,9 @@ _PRAGMAS = 'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;'
 
 def directory(environment, store_id: str) -> bytes:
     """Where the caches of a store lie, by the XDG rules."""
-    base = environment.get('XDG_CACHE_HOME') or os.path.join(environment.get('HOME') or '/nonexistent', '.cache')
+    base = environment.get('XDG_CACHE_HOME') or ''
+    if not os.path.isabs(base):  # the rules say that a relative one is to be ignored
+        base = os.path.join(environment.get('HOME') or '/nonexistent', '.cache')
     return os.path.join(os.fsencode(base), b'chkfs', store_id.encode())
 
 

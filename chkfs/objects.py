@@ -52,9 +52,14 @@ class Objects:
 
     # ---- is it there? ----
 
-    def has(self, type: str, key: str) -> bool:
-        """Whether some copy exists; whether it is whole, only reading tells."""
-        return self.cache.has(type, key) or bool(self._has_loose(type, key) and self._loose(type, key))
+    def has(self, type: str, key: str, size: int | None = None) -> bool:
+        """Whether some copy exists, of a size that can be; whether it is whole, only reading tells."""
+        if self.cache.has(type, key):
+            return True
+        if not self._has_loose(type, key):
+            return False
+        sizes = {suffix: os.stat(path).st_size for suffix, path in self._loose(type, key).items()}
+        return any(found and (suffix or size in (None, found)) or size == 0 for suffix, found in sizes.items())
 
     def types(self, key: str) -> list[str]:
         return [type for type in keys.TYPES if self.has(type, key)]

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from chkfs import codec, errors, publish
+from chkfs import codec, errors, number, publish
 from chkfs import key as keys
 
 FRAME_BYTES = 1 << 20
@@ -58,14 +58,10 @@ def members(plain: bytes) -> Iterator[tuple[str, int, int]]:
         name = plain[at : at + 100].rstrip(b'\0')
         if not name:
             return  # the end of the archive
-        try:
-            size = int(plain[at + 124 : at + 135], 8)
-            text = name.decode('ascii')
-        except ValueError:
-            raise errors.Damaged('not a tar header') from None
+        size = number.parse(plain[at + 124 : at + 135].decode('ascii', 'replace'), 8)
         if at + BLOCK + size > end:
             raise errors.Damaged('tar member is cut short')
-        yield text, at + BLOCK, size
+        yield name.decode('ascii', 'replace'), at + BLOCK, size
         at += BLOCK + size + -size % BLOCK
 
 
@@ -145,15 +141,14 @@ def parse_index(data: bytes) -> list[Place]:
     body, mark, digest = data.rpartition(b'# sha256 ')
     if not mark or digest.decode('ascii', 'replace').rstrip('\n') != keys.of(body):
         raise errors.Damaged('index is cut short or changed')
-    try:
-        places = []
-        for line in body.decode('ascii').splitlines():
-            name, size, offset, length = line.split(' ')
-            parse_name(name)
-            places.append(Place(name, int(size), int(offset), int(length)))
-        return places
-    except ValueError:
-        raise errors.Damaged('index has a line that is none') from None
+    places = []
+    for line in body.decode('ascii', 'replace').split('\n')[:-1]:
+        name, *numbers = line.split(' ')
+        parse_name(name)
+        if len(numbers) != 3:
+            raise errors.Damaged('index has a line that is none')
+        places.append(Place(name, *map(number.parse, numbers)))
+    return places
 
 
 def codec_of(file_name: str) -> str | None:
@@ -239,13 +234,21 @@ def _scan_plain(file) -> Iterator[tuple[int, int, bytes]]:
     """Uncompressed packs: every member is a frame of its own."""
     offset = 0
     while len(block := file.read(BLOCK)) == BLOCK:
-        try:
-            length = BLOCK + (size := int(block[124:135], 8)) + -size % BLOCK
-            if not block.startswith((b'blob/', b'tree/')):
-                raise ValueError
-        except ValueError:
+        size = _member_size(block)
+        if size is None:
             offset += BLOCK  # look for the next header
             continue
-        rest = file.read(length - BLOCK)
-        yield offset, length, block + rest
-        offset += length
+        rest = file.read(size + -size % BLOCK)
+        yield offset, BLOCK + len(rest), block + rest
+        offset += BLOCK + len(rest)
+
+
+def _member_size(block: bytes) -> int | None:
+    """The size of the member that a header of ours tells; None when the block is no such header."""
+    try:
+        name = block[:100].rstrip(b'\0').decode('ascii', 'replace')
+        parse_name(name)
+        size = number.parse(block[124:135].decode('ascii', 'replace'), 8)
+    except errors.Damaged:
+        return None
+    return size if block == header(name, size) else None

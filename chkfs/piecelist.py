@@ -9,7 +9,7 @@ Text in, text out: nothing here reads or writes a file.
 
 from collections.abc import Iterable
 
-from chkfs import errors
+from chkfs import errors, number
 from chkfs import key as keys
 
 HEADER = '# chkfs list 1\n'
@@ -26,11 +26,11 @@ def parse(data: bytes) -> list[tuple[str, int]]:
     if not text.startswith(HEADER) or not text.endswith('\n'):
         raise errors.Damaged('not a chkfs list 1, or cut short')
     pieces = []
-    for line in text.splitlines():
+    for line in text[:-1].split('\n'):
         if line.startswith('#'):
             continue
         key, _, size = line.partition(' ')
-        if not keys.is_key(key) or not size.isdecimal():
+        if not keys.is_key(key):
             raise errors.Damaged(f'not a line of a list: {line[:80]!r}')
-        pieces.append((key, int(size)))
+        pieces.append((key, number.parse(size)))
     return pieces

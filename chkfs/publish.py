@@ -46,7 +46,7 @@ class Run:
         name = f'{stamp}-{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}'
         self.path = os.path.join(incoming, os.fsencode(name.replace('/', '-')))
         with _storing():
-            os.makedirs(incoming, 0o700, exist_ok=True)
+            _make_private(incoming)
             os.mkdir(self.path, 0o700)
             self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._fd, fcntl.LOCK_EX)
@@ -92,10 +92,21 @@ class Run:
                 target = os.path.join(self._root, path.encode())
                 directory = os.path.dirname(target)
                 if directory not in made:
-                    os.makedirs(directory, 0o700, exist_ok=True)
+                    _make_private(directory)
                     made.add(directory)
                 os.rename(os.path.join(self.path, name.encode()), target)
             sync_filesystem(self._fd)
+
+
+def _make_private(path: bytes) -> None:
+    """A directory and those above it, for their owner only whatever the umask is."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        _make_private(os.path.dirname(path))
+        os.mkdir(path, 0o700)
 
 
 def write_all(fd: int, data) -> None:

@@ -47,9 +47,9 @@ def resolve_object(store: Store, name: str) -> tuple[str, str]:
         if step is None:
             raise errors.NotFound(f"cannot understand '{steps}' in '{name}'")
         steps = steps[step.end() :]
-        if step[2] is not None and step.start() == 0 and steps + step[0] != name[len(base) :]:
-            raise errors.NotFound(f"cannot understand '{name}': @{{N}} comes right after the ref")
         if step[2] is not None:
+            if len(steps) + step.end() != len(name) - len(base):
+                raise errors.NotFound(f"cannot understand '{name}': @{{N}} comes right after the ref")
             key = _earlier(store, base, int(step[2]))
         else:
             key = _ancestor(store, type, key, int(step[1] or 1), name)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from chkfs import errors, quote
+from chkfs import errors, number, quote
 from chkfs import key as keys
 
 HEADER = '#mtree\n# chkfs tree 1\n. type=dir\n'
@@ -43,8 +43,8 @@ class PlainFile(NamedTuple):
 
 
 _PLAIN_FILE = re.compile(
-    r'\./([!-~]+) type=file mode=([0-7]{4}) uid=(\d+) gid=(\d+)(?: uname=[!-~]+)?(?: gname=[!-~]+)?'
-    r' size=(\d+) time=(-?\d+)\.(\d{9}) sha256digest=([0-9a-f]{64})(?: tags=enc:[a-z0-9-]+)?'
+    r'\./([!-~]+) type=file mode=([0-7]{4}) uid=([0-9]{1,20}) gid=([0-9]{1,20})(?: uname=[!-~]+)?(?: gname=[!-~]+)?'
+    r' size=([0-9]{1,20}) time=(-?[0-9]{1,20})\.([0-9]{9}) sha256digest=([0-9a-f]{64})(?: tags=enc:[a-z0-9-]+)?'
 ).fullmatch
 
 
@@ -93,16 +93,17 @@ class Entry:
 
     @property
     def link(self) -> bytes:
+        if 'link' not in self.fields:
+            raise errors.Damaged(f'{quote.readable(self.name)}: a link without a target')
         return quote.unquote(self.fields['link'])
 
     @property
     def device(self) -> tuple[int, int]:
         """Major and minor number."""
-        try:
-            _, major, minor = self.fields['device'].split(',')
-            return int(major), int(minor)
-        except (KeyError, ValueError):
-            raise errors.Damaged(f'{quote.readable(self.name)}: no device numbers') from None
+        words = self.fields.get('device', '').split(',')
+        if len(words) != 3:
+            raise errors.Damaged(f'{quote.readable(self.name)}: no device numbers')
+        return number.parse(words[1]), number.parse(words[2])
 
     @property
     def time_ns(self) -> int | None:
@@ -130,10 +131,7 @@ class Entry:
 
     def _number(self, word: str, base: int = 10) -> int | None:
         text = self.fields.get(word)
-        try:
-            return None if text is None else int(text, base)
-        except ValueError:
-            raise errors.Damaged(f'{quote.readable(self.name)}: {word} is not a number: {text[:80]!r}') from None
+        return None if text is None else number.parse(text, base)
 
 
 def attributes(type: str, mode: int, uid: int, gid: int, uname: bytes, gname: bytes) -> str:
@@ -150,12 +148,10 @@ def format_time(ns: int) -> str:
 def parse_time(text: str) -> int:
     """Nanoseconds since 1970.  Raises Damaged."""
     seconds, dot, fraction = text.partition('.')
-    try:
-        if dot and not (len(fraction) == 9 and fraction.isdecimal()):
-            raise ValueError
-        return int(seconds) * _NS + int(fraction or 0)
-    except ValueError:
-        raise errors.Damaged(f'not a time: {text[:80]!r}') from None
+    if dot and len(fraction) != 9:
+        raise errors.Damaged(f'not a time: {text[:80]!r}')
+    sign = -1 if seconds.startswith('-') else 1
+    return sign * number.parse(seconds.removeprefix('-')) * _NS + (number.parse(fraction) if dot else 0)
 
 
 def format_lines(name: bytes, rest: str, tags: str = '') -> str:

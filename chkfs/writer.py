@@ -61,7 +61,7 @@ class Writer:
         if size > LISTED_ABOVE and type != 'snapshot':
             return self.put_blocks(type, (data,))[0]
         key = hashlib.sha256(data).hexdigest()
-        if key in self._new[type] or self._objects.has(type, key):
+        if key in self._new[type] or self._objects.has(type, key, size):
             return key
         if not self._loose and (type == 'tree' or type == 'blob' and size < PACKED_BELOW):
             self._put_packed(type, type, key, data)
@@ -158,7 +158,7 @@ class Writer:
 
     def _put_piece(self, future, piece: bytes) -> tuple[str, int]:
         key = future.result()
-        if not self.has('blob', key):
+        if key not in self._new['blob'] and not self._objects.has('blob', key, len(piece)):
             if len(piece) < PACKED_BELOW:
                 self._put_packed('blob', 'blob', key, piece)
             else:

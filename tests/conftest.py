@@ -7,7 +7,7 @@ import time
 import pytest
 from hypothesis import settings
 
-from chkfs import ingest, walk
+from chkfs import ingest, publish, tree, walk
 from chkfs import store as stores
 
 # Examples are the same in every run; HYPOTHESIS_PROFILE=hunt looks further, at random.
@@ -22,6 +22,13 @@ def environment(tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     monkeypatch.setenv('HOME', str(tmp_path / 'home'))
     monkeypatch.delenv('CHKFS_STORE', raising=False)
+
+
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch):
+    """No test waits for the disk; test_publish has the real thing."""
+    monkeypatch.setattr(publish, 'sync_filesystem', lambda fd: None)
+    monkeypatch.setattr(os, 'fsync', lambda fd: None)
 
 
 @pytest.fixture
@@ -95,8 +102,6 @@ class Backup:
 
     @property
     def root(self):
-        from chkfs import tree
-
         return tree.parse_line(self.result.root)
 
     @property

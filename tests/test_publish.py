@@ -13,6 +13,11 @@ WAYS_OUT = {errno.ENOSPC: 'make room', errno.EDQUOT: 'make room', errno.EROFS: '
 
 
 @pytest.fixture
+def fast_disk():
+    """Here the disk is waited for."""
+
+
+@pytest.fixture
 def root(tmp_path):
     return os.fsencode(tmp_path)
 

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import shutil
 import stat
 import subprocess
 
@@ -69,12 +68,15 @@ def test_every_size_goes_to_its_form_and_comes_back(make_store, put, codec_name,
     made = make_store(codec_name)
     for data in (SMALL, MEDIUM_TEXT, MEDIUM_NOISE, BIG, b''):
         assert put(made, type, data) == hashlib.sha256(data).hexdigest()
-    suffix = codec.SUFFIXES[codec_name]
     loose = {name.rpartition('/')[2]: name for name in files(made, b'objects')}
-    text_key, noise_key, big_key = map(key.of, (MEDIUM_TEXT, MEDIUM_NOISE, BIG))
-    assert loose.pop(text_key + suffix) == f'objects/{type}/{text_key[:2]}/{text_key}{suffix}'
-    assert loose.pop(noise_key) == f'objects/{type}/{noise_key[:2]}/{noise_key}'
-    assert members(made).keys() == {f'{type}/{key.of(SMALL)}', f'{type}/{key.of(b"")}', f'{type}/{big_key}.list'}
+    packed = {f'{type}/{key.of(SMALL)}', f'{type}/{key.of(b"")}', f'{type}/{key.of(BIG)}.list'}
+    for data, suffix in ((MEDIUM_TEXT, codec.SUFFIXES[codec_name]), (MEDIUM_NOISE, '')):
+        found = key.of(data)
+        if type == 'tree':
+            packed.add(f'tree/{found}')  # a tree must not be visible before the blobs that it names
+        else:
+            assert loose.pop(found + suffix) == f'objects/blob/{found[:2]}/{found}{suffix}'
+    assert members(made).keys() == packed
     # what is left are the pieces: blobs, named by their bytes, that do not compress
     assert 2 <= len(loose) <= 18
     for name, path in loose.items():
@@ -317,6 +319,7 @@ def test_loose_objects_come_before_the_pack_that_may_name_them_and_the_index_las
     monkeypatch.setattr(os, 'rename', record)
     with store.writer() as writer:
         writer.put('tree', b'a tree that names the others')
+        writer.put('tree', noise(400 * KIB, b'a large one'))
         writer.put('blob', SMALL)
         writer.put('blob', MEDIUM_NOISE)
         writer.put('blob', BIG)
@@ -467,9 +470,9 @@ def test_a_really_full_disk_ends_cleanly_and_what_was_there_stays(make_store, pu
         subprocess.run(['umount', mount_point], check=True)
 
 
-def test_a_store_that_is_gone_is_an_error(store):
-    shutil.rmtree(store.root)
-    publish.replace(store.root, b'a file')
+def test_a_store_that_cannot_be_written_is_an_error(store):
+    os.rmdir(os.path.join(store.root, b'incoming'))
+    publish.replace(os.path.join(store.root, b'incoming'), b'a file')
     with pytest.raises(errors.Error, match='cannot write into the store'):
         store.writer()
 
