@@ -19,7 +19,8 @@ $(VENV)/ready: setup.cfg
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'chkfs needs Python 3.11 or later: make PYTHON=python3.12 ...' >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 || { \
-		test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq install -y python3-venv >/dev/null && \
+		test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -qq update >/dev/null 2>&1 && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv >/dev/null 2>&1 && \
 		$(PYTHON) -m venv --clear $(VENV); } || \
 		{ echo 'python3 has no venv: run "apt install python3-venv" as root, then again' >&2; exit 1; }
 	@$(VENV)/bin/python -m pip install --quiet . 2>$(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
@@ -46,12 +47,12 @@ test: $(VENV)/ready-to-test packages
 packages:
 	@missing=; for p in $(DEBIAN_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	test -z "$$missing" || if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
-		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-		apt-get -qq install -y --no-install-recommends $$missing >/dev/null; \
+		echo "Installing$$missing ..."; apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq install -y --no-install-recommends $$missing >/dev/null 2>&1; \
 	else echo "Some tests will be skipped: they need root, and the Debian packages$$missing"; fi
 
 bench: $(VENV)/ready-to-test
-	$(RUN) $(VENV)/bin/python -m pytest -q tests --benchmark-only
+	$(RUN) $(VENV)/bin/python -m pytest -q -o addopts= tests --benchmark-only
 	$(RUN) sh t/perf/compare.sh
 
 # The library and what it depends on go to lib/chkfs, apart from the system's own Python packages.

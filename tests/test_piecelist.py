@@ -58,13 +58,11 @@ def test_parse_of_any_bytes_raises_only_damaged(data):
             pass
 
 
-@pytest.mark.xfail(strict=True, reason='piecelist.parse: int() of more than 4300 digits is a bare ValueError')
 def test_a_size_that_python_will_not_read_is_damaged():
     with pytest.raises(errors.Damaged):
         piecelist.parse(f'# chkfs list 1\n{KEY} {"9" * 5000}\n'.encode())
 
 
-@pytest.mark.xfail(strict=True, reason='piecelist.parse: splitlines() ends lines where awk and the manual do not')
 @pytest.mark.parametrize('separator', ['\r', '\r\n', '\x0b', '\x0c', '\x1c', '\x1e'])
 def test_only_a_newline_ends_a_line(separator):
     with pytest.raises(errors.Damaged):

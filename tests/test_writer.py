@@ -257,7 +257,6 @@ def test_an_insertion_into_a_big_file_costs_little(store):
         writer.checkpoint()
 
 
-@pytest.mark.xfail(strict=True, reason='writer.put trusts any file of that name (DESIGN 4.4: not one of the wrong size)')
 @pytest.mark.parametrize('type, data', [('snapshot', b'a snapshot'), ('blob', MEDIUM_NOISE)])
 @pytest.mark.parametrize('left', [b'', b'half of i'])
 def test_an_existing_object_of_the_wrong_size_is_not_trusted(store, put, type, data, left):
