@@ -10,7 +10,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import secrets
 import time
 
 from chkfs import errors
@@ -43,7 +42,7 @@ class Run:
         self._root = root
         incoming = os.path.join(root, INCOMING)
         stamp = time.strftime('%Y%m%dT%H%M%S', time.gmtime())
-        name = f'{stamp}-{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}'
+        name = f'{stamp}-{os.uname().nodename}-{os.getpid()}-{os.urandom(4).hex()}'
         self.path = os.path.join(incoming, os.fsencode(name.replace('/', '-')))
         with _storing():
             _make_private(incoming)
@@ -157,7 +156,7 @@ def replace(path: bytes, data: bytes, mode: int = 0o600) -> None:
     Readers skip the name beside, which begins with a dot.
     """
     directory, name = os.path.split(path)
-    beside = os.path.join(directory, b'.' + name[:200] + b'.' + secrets.token_hex(4).encode())
+    beside = os.path.join(directory, b'.' + name[:200] + b'.' + os.urandom(4).hex().encode())
     with _storing():
         fd = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
         try:

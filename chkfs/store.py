@@ -1,7 +1,7 @@
 """A store: its directory, its config, its objects and refs.  Opened once and passed down."""
 
 import os
-import uuid
+import re
 
 from chkfs import cache, chunker, codec, errors, publish, quote
 from chkfs.objects import Objects
@@ -13,6 +13,7 @@ DIRECTORIES = (b'objects', b'packs', b'refs', b'refs/backups', b'refs/tags', b'l
 
 _WRITTEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'written')
 _CHUNKER = 'fastcdc-2020'
+_ID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
 
 class Store:
@@ -94,6 +95,8 @@ def find(option: str | None, environment=os.environ) -> bytes:
 
 
 def _format_config(compression: str) -> str:
+    import uuid
+
     values = chunker.Parameters()
     chunks = ''.join(f'\t{name} = {value}\n' for name, value in zip(_CHUNK_SETTINGS, values))
     return (
@@ -116,7 +119,8 @@ def _parse_config(text: str) -> dict[str, str]:
         if name not in values:
             raise ValueError(f'{name} is missing')
     if values['format'] == str(FORMAT):
-        uuid.UUID(values['id'])
+        if not _ID.fullmatch(values['id']):
+            raise ValueError(f'id is not a UUID: {values["id"][:80]!r}')
         if values['compression'] not in codec.SUFFIXES:
             raise ValueError(f'unknown compression {values["compression"]!r}')
         if values['chunker'] != _CHUNKER:

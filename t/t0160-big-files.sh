@@ -37,8 +37,8 @@ test_expect_success '1 MB inserted in the middle: a few MB more' '
 	rm -rf there
 	chkfs-restore -q src there
 	cmp src/big there/big
-	chkfs-restore -q src~1 then_
-	cmp before then_/big
+	chkfs-restore -q src~1 earlier
+	cmp before earlier/big
 '
 test_expect_success 'a byte changed, some appended, the first ones cut off: little more each time' '
 	disk_bytes >last
@@ -50,8 +50,8 @@ test_expect_success 'a byte changed, some appended, the first ones cut off: litt
 	chkfs-backup -q src
 	[ $(($(disk_bytes) - $(cat last))) -lt 8500000 ]
 	disk_bytes >last
-	tail -c +12345 src/big >cut
-	mv cut src/big
+	tail -c +12345 src/big >shorter
+	mv shorter src/big
 	chkfs-backup -q src
 	[ $(($(disk_bytes) - $(cat last))) -lt 8500000 ]
 	rm -rf there

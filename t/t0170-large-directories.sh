@@ -75,7 +75,7 @@ test_expect_success '1,000 nested directories, each with a file' '
 	same_trees nested nested.back
 	[ "$(chkfs-ls -r nested | wc -l)" = 2000 ]
 '
-test_expect_success '5,000 directories side by side, with the same file in each' '
+test_expect_success '5,000 directories side by side' '
 	cat >make.py <<-\END
 	import os
 	os.mkdir("wide")
