@@ -115,17 +115,19 @@ class Ingest:
         try:
             filesystem = metadata.filesystem(parent, fd)
             self.result.mounts.append(filesystem.mount_line(b''))
-            level = _Level(filesystem, metadata.place(filesystem.inner_path(parent)), os.fstat(fd))
+            level = _Level(filesystem, metadata.place(filesystem.inner_path(source)), os.fstat(fd))
             found = self._lister.look(os.stat(name, dir_fd=fd, follow_symlinks=False), name, filesystem)
             if found.kind != 'file':
                 raise errors.Error(f"'{quote.readable(source)}' is neither a directory nor a file")
-            lines = self._line(fd, level, found, {}, {})
+            old, done = self._cache.files(filesystem.identity, level.place), {}
+            lines = self._line(fd, level, found, old, done)
         finally:
             os.close(fd)
         fields = tree.parse_line(lines.rstrip('\n').rpartition('\n')[2]).fields if lines else {}
         if 'sha256digest' not in fields:
             raise errors.Error(f"'{quote.readable(source)}' was not stored")
         self.result.root = tree.Entry(b'.', fields).line()
+        self._rows.append((filesystem.identity, level.place, Directory(b'', '', done)))
 
     def _store_directory(self, source: bytes) -> None:
         descent = Descent(os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -232,7 +234,7 @@ class Ingest:
         signature = self._signature(level)
         place = level.filesystem.identity, level.place
         known = self._cache.signature(*place)
-        if known and known == (signature, known[1]) and self._writer.has('tree', known[1]) and level.is_whole:
+        if known and known[0] == signature and level.is_whole and self._writer.has('tree', known[1]):
             sizes = [scan.fields(found.record)[0] for found in level.entries if found.kind == 'file']
             self.result.files += len(sizes)
             self.result.bytes += sum(sizes)
@@ -248,9 +250,8 @@ class Ingest:
                 self._writer.checkpoint_if_due()
         key = self._writer.put('tree', tree.format(lines))
         self._reading = None
-        self._rows.append(
-            (*place, Directory(signature if level.is_whole else b'', key if level.is_whole else '', done))
-        )
+        remembered = Directory(signature, key, done) if level.is_whole else Directory(b'', '', done)
+        self._rows.append((*place, remembered))
         self._writer.checkpoint_if_due()
         return key
 
