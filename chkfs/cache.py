@@ -4,6 +4,7 @@ Both are SQLite files that may be deleted at any time: that costs time, never da
 used, the object cache lives in memory and the scan cache is off.
 """
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -55,9 +56,9 @@ def _connect(path: bytes | None, schema: str, version: int) -> sqlite3.Connectio
 class ObjectCache:
     """Which object lies where in which pack: the packs' indexes, merged.  Brought up to date by sync()."""
 
-    VERSION = 1
+    VERSION = 2
     SCHEMA = """
-        CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY, name TEXT UNIQUE, size INTEGER);
+        CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY, name TEXT UNIQUE, stamp TEXT);
         CREATE TABLE IF NOT EXISTS object (key BLOB, type INTEGER, pack INTEGER, listed INTEGER, size INTEGER,
             offset INTEGER, length INTEGER, PRIMARY KEY (key, type, pack)) WITHOUT ROWID;
     """
@@ -76,35 +77,38 @@ class ObjectCache:
         """The same cache for another process: SQLite's connections must not cross a fork."""
         return ObjectCache(self._path)
 
-    def sync(self, sizes: dict[str, int], load: Callable[[str], list[pack.Place]]) -> None:
-        """Makes the cache agree with the packs that exist (file name to size); load reads one pack's places."""
-        self._sync_again = (sizes, load)
+    def sync(self, stamps: dict[str, str], load: Callable[[str], list[pack.Place]]) -> None:
+        """Makes the cache agree with the packs that exist; load reads one pack's places.
+
+        stamps: file name of each pack to a text that changes when the pack or its index does.
+        """
+        self._sync_again = (stamps, load)
         try:
-            self._sync(sizes, load)
+            self._sync(stamps, load)
         except sqlite3.Error:
             self._move_to_memory()
 
-    def _sync(self, sizes, load) -> None:
+    def _sync(self, stamps, load) -> None:
         self._let_go()
-        known = {name: (id, size) for id, name, size in self._db.execute('SELECT id, name, size FROM pack')}
-        for name, (id, size) in known.items():
-            if sizes.get(name) != size:
+        known = {name: (id, stamp) for id, name, stamp in self._db.execute('SELECT id, name, stamp FROM pack')}
+        for name, (id, stamp) in known.items():
+            if stamps.get(name) != stamp:
                 self._forget(id)
-        for name, size in sizes.items():
-            if known.get(name, (0, None))[1] != size:
-                self._add(name, size, load(name))
+        for name, stamp in stamps.items():
+            if known.get(name, (0, None))[1] != stamp:
+                self._add(name, stamp, load(name))
         self._packs = dict(self._db.execute('SELECT id, name FROM pack'))
 
-    def add(self, name: str, size: int, places: list[pack.Place]) -> None:
+    def add(self, name: str, stamp: str, places: list[pack.Place]) -> None:
         """Takes in one pack that this process has just published."""
-        sizes, load = self._sync_again or ({}, lambda name: [])
-        self._sync_again = {**sizes, name: size}, load
+        stamps, load = self._sync_again or ({}, lambda name: [])
+        self._sync_again = {**stamps, name: stamp}, load
         try:
-            self._add(name, size, places)
+            self._add(name, stamp, places)
         except sqlite3.Error:
             self._move_to_memory()
 
-    def _add(self, name: str, size: int, places: list[pack.Place]) -> None:
+    def _add(self, name: str, stamp: str, places: list[pack.Place]) -> None:
         rows = []
         for member, object_size, offset, length in places:
             type, _, rest = member.partition('/')
@@ -113,7 +117,7 @@ class ObjectCache:
         self._let_go()
         self._db.execute('BEGIN IMMEDIATE')
         try:
-            self._db.execute('INSERT OR IGNORE INTO pack (name, size) VALUES (?, ?)', (name, size))
+            self._db.execute('INSERT OR IGNORE INTO pack (name, stamp) VALUES (?, ?)', (name, stamp))
             (id,) = self._db.execute('SELECT id FROM pack WHERE name = ?', (name,)).fetchone()
             self._db.executemany(f'INSERT OR REPLACE INTO object VALUES (?, ?, {id}, ?, ?, ?, ?)', rows)
             self._db.execute('COMMIT')
@@ -193,9 +197,13 @@ class ScanCache:
             PRIMARY KEY (source, path)) WITHOUT ROWID;
     """
 
-    def __init__(self, path: bytes | None):
-        """path: of the SQLite file, None to know nothing and remember nothing."""
+    def __init__(self, path: bytes | None, valid_for: str = ''):
+        """path: of the SQLite file, None to know nothing and remember nothing.
+
+        Rows count only while valid_for is the text that it was when they were remembered.
+        """
         self._db = None
+        self._valid_for = hashlib.sha256(valid_for.encode('utf-8', 'surrogateescape')).hexdigest()[:16]
         self._sources: dict[str, int] = {}
         if path is not None:
             try:
@@ -239,6 +247,7 @@ class ScanCache:
             return None
 
     def _source(self, identity: str) -> int | None:
+        identity = f'{self._valid_for} {identity}'
         if identity not in self._sources and self._db is not None:
             try:
                 self._db.execute('INSERT OR IGNORE INTO source (identity) VALUES (?)', (identity,))

@@ -17,7 +17,7 @@ from chkfs import errors, quote, store
 
 COMMANDS = (
     'init', 'hash-object', 'cat-object', 'write-tree', 'mktree', 'ls-tree', 'checkout-tree', 'commit-snapshot',
-    'update-ref', 'for-each-ref', 'rev-parse', 'rev-list', 'list-objects', 'count-objects', 'completion',
+    'update-ref', 'for-each-ref', 'rev-parse', 'rev-list', 'list-objects', 'count-objects', 'fsck', 'completion',
 )  # fmt: skip
 
 

@@ -37,14 +37,10 @@ class Objects:
     def reload(self) -> None:
         """Looks again at which packs there are."""
         sizes = {}
-        try:
-            with os.scandir(os.path.join(os.fsdecode(self.root), 'packs')) as entries:
-                for entry in entries:
-                    if pack.codec_of(entry.name):
-                        sizes[entry.name] = entry.stat().st_size
-        except FileNotFoundError:
-            pass
-        self.cache.sync(sizes, self.places)
+        for entry in _entries(os.path.join(self.root, b'packs')):
+            sizes[os.fsdecode(entry.name)] = entry.stat().st_size
+        stamps = {name: _stamp(name, sizes) for name in sizes if pack.codec_of(name)}
+        self.cache.sync(stamps, self.places)
 
     def reopened(self) -> 'Objects':
         """The same store for another process: connections, frames and threads of its own."""
@@ -72,7 +68,8 @@ class Objects:
 
     def note_pack(self, name: str, places: list[pack.Place]) -> None:
         """Tells of a pack that this process has just published."""
-        self.cache.add(name, os.stat(self.pack_path(name)).st_size, places)
+        sizes = {each: os.stat(self.pack_path(each)).st_size for each in (name, pack.index_name(name))}
+        self.cache.add(name, _stamp(name, sizes), places)
 
     def keys(self, type: str, prefix: str = '') -> Iterator[str]:
         """Every key of a type that begins so, once, in order within each form (packed, then loose)."""
@@ -277,6 +274,11 @@ class Objects:
                 self._frames.popitem(last=False)
         self._last_members = members
         return members
+
+
+def _stamp(pack_name: str, sizes: dict[str, int]) -> str:
+    """Changes when a pack grows or shrinks, or when its index is rebuilt without what is damaged."""
+    return f'{sizes[pack_name]} {sizes.get(pack.index_name(pack_name), 0)}'
 
 
 def _load_frame(path: bytes, codec_name: str, offset: int, length: int) -> dict[str, memoryview]:

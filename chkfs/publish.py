@@ -180,3 +180,20 @@ def append(fd: int, data: bytes) -> None:
     with _storing():
         write_all(fd, data)
         os.fsync(fd)
+
+
+def set_aside(root: bytes, path: str) -> str:
+    """Moves a damaged file out of readers' sight, into incoming/damaged-...; gives its new path."""
+    new = f'incoming/damaged-{os.urandom(4).hex()}-{os.path.basename(path)}'
+    with _storing():
+        os.rename(os.path.join(root, path.encode()), os.path.join(root, new.encode()))
+        sync_filesystem_of(root)
+    return new
+
+
+def sync_filesystem_of(path: bytes) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_filesystem(fd)
+    finally:
+        os.close(fd)

@@ -47,7 +47,15 @@ class Store:
         return self._objects
 
     def scan_cache(self) -> cache.ScanCache:
-        return cache.ScanCache(os.path.join(self._caches, b'scan.sqlite'))
+        return cache.ScanCache(os.path.join(self._caches, b'scan.sqlite'), self._what_was_set_aside())
+
+    def _what_was_set_aside(self) -> str:
+        """Changes when chkfs-fsck sets something damaged aside: trees known to exist may then name what does not."""
+        try:
+            names = os.listdir(os.path.join(self.root, publish.INCOMING))
+        except FileNotFoundError:
+            names = []
+        return ' '.join(sorted(os.fsdecode(name) for name in names if name.startswith(b'damaged-')))
 
     def writer(self, loose: bool = False) -> Writer:
         """Adds objects; loose: small ones become files of their own instead of a pack."""

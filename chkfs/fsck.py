@@ -1,0 +1,301 @@
+"""Checks a store, names what is wrong and which paths of which snapshots suffer, and repairs what can be.
+
+Repair only ever adds (indexes, refs) or sets aside (into incoming/damaged-...); it deletes nothing.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from chkfs import codec, errors, pack, piecelist, publish, quote, refs, snapshot, tree, walk
+from chkfs import key as keys
+from chkfs.objects import LIST_SUFFIX, SUFFIXES
+from chkfs.store import Store
+
+_EMPTY = keys.of(b'')
+
+
+class Problem(NamedTuple):
+    """kind: one word; where: a path in the store, or <type>/<key>; affects: SNAPSHOT:PATH of what suffers."""
+
+    kind: str
+    where: str
+    detail: str
+    affects: tuple[str, ...] = ()
+
+
+class Dangling(NamedTuple):
+    """A snapshot that no ref reaches."""
+
+    key: str
+    snapshot: snapshot.Snapshot
+
+
+class Fsck:
+    """One check of a store.  step is called with a path and this object (counts files and bytes) as it goes."""
+
+    def __init__(self, store: Store, step: Callable[[bytes, 'Fsck'], None] = lambda path, fsck: None):
+        self.files = 0  # of the store, that were read
+        self.bytes = 0
+        self.dangling: list[Dangling] = []
+        self._store, self._objects, self._step = store, store.objects, step
+        self._snapshots: dict[str, snapshot.Snapshot] = {}
+        self._damaged_packs: set[str] = set()
+        self._known: dict[tuple[str, str], bool] = {}  # objects asked for before: are they there?
+
+    def check(self, full: bool = False, since: str | None = None) -> Iterator[Problem]:
+        """Every problem.  full: read every byte; since: do not walk what that snapshot reaches."""
+        yield from self._check_packs(full)
+        yield from self._check_loose(full)
+        yield from self._check_snapshots()
+        yield from self._check_refs()
+        yield from self._check_reachable(since)
+        self._find_dangling()
+
+    def repair(self) -> Iterator[str]:
+        """Rebuilds indexes and refs, sets damaged files aside; a line for each thing done."""
+        yield from self._rebuild_indexes()
+        yield from self._set_aside()
+        yield from self._recover_refs()
+
+    # ---- packs ----
+
+    def _pack_names(self) -> tuple[list[str], list[str]]:
+        """(packs, other names) in packs/."""
+        try:
+            names = sorted(os.listdir(os.path.join(os.fsdecode(self._store.root), 'packs')))
+        except FileNotFoundError:
+            names = []
+        packs = [name for name in names if pack.codec_of(name)]
+        return packs, [name for name in names if not pack.codec_of(name)]
+
+    def _check_packs(self, full: bool) -> Iterator[Problem]:
+        packs, others = self._pack_names()
+        indexes = {pack.index_name(name) for name in packs}
+        for name in others:
+            if name not in indexes:
+                what = 'an index without its pack' if name.endswith(pack.INDEX_SUFFIX) else 'not a name of this place'
+                yield Problem('stray', f'packs/{name}', what)
+        for name in packs:
+            self._step(os.fsencode(name), self)
+            fault = self._index_fault(name)
+            if fault:
+                yield Problem('index', f'packs/{pack.index_name(name)}', f'{fault}: --repair rebuilds it')
+            if full:
+                yield from self._check_pack_bytes(name)
+
+    def _index_fault(self, name: str) -> str:
+        try:
+            with open(self._objects.pack_path(pack.index_name(name)), 'rb') as file:
+                places = pack.parse_index(file.read())
+            size = os.stat(self._objects.pack_path(name)).st_size
+            return 'points outside its pack' if any(p.offset + p.length > size for p in places) else ''
+        except (errors.Damaged, OSError) as error:
+            return errors.describe(error)
+
+    def _check_pack_bytes(self, name: str) -> Iterator[Problem]:
+        try:
+            digest = self._digest(self._objects.pack_path(name))
+        except OSError as error:
+            yield Problem('unreadable', f'packs/{name}', errors.describe(error))
+            return
+        if f'pack-{digest}.' == name[: keys.LENGTH + 6]:
+            return  # the name vouches for every byte
+        self._damaged_packs.add(name)
+        yield Problem('damaged', f'packs/{name}', 'its bytes are not what its name says')
+        for place in self._objects.places(name):
+            type, key, _ = pack.parse_name(place.name)
+            if not self._is_whole(type, key):
+                self._known[type, key] = False
+                yield Problem('damaged', f'{type}/{key}', f'no whole copy is left (packs/{name})')
+
+    def _digest(self, path: bytes) -> str:
+        digest = hashlib.sha256()
+        with open(path, 'rb', buffering=0) as file:
+            while block := file.read(codec.BLOCK_BYTES):
+                digest.update(block)
+                self.bytes += len(block)
+                self._step(path, self)
+        self.files += 1
+        return digest.hexdigest()
+
+    def _is_whole(self, type: str, key: str) -> bool:
+        try:
+            for _ in self._objects.chunks(type, key):
+                pass
+            return True
+        except (errors.Error, OSError):
+            return False
+
+    # ---- files of their own ----
+
+    def _loose_files(self) -> Iterator[tuple[str, str, str, str]]:
+        """(type, key, suffix, path from the top of the store); type is '' for a name that does not belong there."""
+        root = os.fsdecode(self._store.root)
+        for type in sorted(os.listdir(os.path.join(root, 'objects'))):
+            for fan in sorted(os.listdir(os.path.join(root, 'objects', type))):
+                for name in sorted(os.listdir(os.path.join(root, 'objects', type, fan))):
+                    key, suffix = name[: keys.LENGTH], name[keys.LENGTH :]
+                    fits = type in keys.TYPES and keys.is_key(key) and key.startswith(fan) and suffix in SUFFIXES
+                    yield type if fits else '', key, suffix, f'objects/{type}/{fan}/{name}'
+
+    def _check_loose(self, full: bool) -> Iterator[Problem]:
+        for type, key, suffix, path in self._loose_files():
+            if not type:
+                yield Problem('stray', path, 'not a name of this place')
+                continue
+            fault = self._loose_fault(type, key, suffix, path, full)
+            if fault:
+                whole = self._is_whole(type, key)
+                self._known[type, key] = whole
+                yield Problem('damaged', path, fault + ('; another copy is whole' if whole else ''))
+
+    def _loose_fault(self, type: str, key: str, suffix: str, path: str, full: bool) -> str:
+        file = os.path.join(self._store.root, os.fsencode(path))
+        try:
+            if os.stat(file).st_size == 0 and (suffix or key != _EMPTY):
+                return 'empty'
+            if suffix == LIST_SUFFIX:
+                with open(file, 'rb') as opened:
+                    piecelist.parse(opened.read())
+                return '' if not full or self._is_whole(type, key) else 'its pieces are not whole'
+            if full:
+                return '' if self._plain_digest(file, suffix) == key else 'its bytes are not what its name says'
+            return ''
+        except (errors.Damaged, OSError) as error:
+            return errors.describe(error)
+
+    def _plain_digest(self, path: bytes, suffix: str) -> str:
+        digest = hashlib.sha256()
+        with open(path, 'rb', buffering=0) as file:
+            blocks = iter(lambda: file.read(codec.BLOCK_BYTES), b'')
+            for block in codec.decompress(codec.NAMES[suffix], blocks):
+                digest.update(block)
+                self.bytes += len(block)
+                self._step(path, self)
+        self.files += 1
+        return digest.hexdigest()
+
+    # ---- snapshots, refs, and what they reach ----
+
+    def _check_snapshots(self) -> Iterator[Problem]:
+        for key in self._objects.keys('snapshot'):
+            try:
+                self._snapshots[key] = snapshot.parse(self._objects.read('snapshot', key))
+            except (errors.Error, OSError) as error:
+                yield Problem('damaged', f'snapshot/{key}', errors.describe(error))
+        for key, found in self._snapshots.items():
+            for parent in found.parents:
+                if parent not in self._snapshots:
+                    yield Problem('missing', f'snapshot/{parent}', f'parent of {key}')
+
+    def _check_refs(self) -> Iterator[Problem]:
+        for name in self._store.refs.names():
+            try:
+                refs.check_name(name)
+                key = self._store.refs.read(name)
+                if key not in self._snapshots:
+                    yield Problem('ref', name, f'points at {key}, which is no snapshot here')
+            except errors.Error as error:
+                yield Problem('ref', name, str(error))
+
+    def _check_reachable(self, since: str | None) -> Iterator[Problem]:
+        """Walks every tree once, from the newest snapshot on."""
+        seen: set[str] = set()
+        order = sorted(self._snapshots.items(), key=lambda item: -item[1].time_ns)
+        if since is not None:
+            for _ in self._walk(since, self._snapshots[since].root, seen):
+                pass
+        for key, found in order:
+            yield from self._walk(key, found.root, seen)
+
+    def _walk(self, snapshot_key: str, root: tree.Entry, seen: set[str]) -> Iterator[Problem]:
+        waiting = [(b'', root)]
+        while waiting:
+            path, entry = waiting.pop()
+            try:
+                key = entry.key
+            except errors.Damaged as error:
+                yield self._affecting('damaged', 'entry', str(error), snapshot_key, path)
+                continue
+            if key is None or entry.type == 'dir' and key in seen:
+                continue
+            type = 'tree' if entry.type == 'dir' else 'blob'
+            if not self._is_there(type, key):
+                yield self._affecting('missing', f'{type}/{key}', 'named by a tree', snapshot_key, path)
+            elif type == 'tree':
+                seen.add(key)
+                self._step(path, self)
+                problems: list[str] = []
+                try:
+                    below = walk.entries(self._objects, key, problems.append)
+                except (errors.Error, OSError) as error:
+                    below, problems = [], [errors.describe(error)]
+                for line in problems:
+                    yield self._affecting('damaged', f'tree/{key}', line, snapshot_key, path)
+                waiting += [(path + b'/' + child.name if path else child.name, child) for child in reversed(below)]
+
+    def _is_there(self, type: str, key: str) -> bool:
+        there = self._known.get((type, key))
+        return self._objects.has(type, key) if there is None else there
+
+    def _affecting(self, kind: str, where: str, detail: str, snapshot_key: str, path: bytes) -> Problem:
+        return Problem(kind, where, detail, (f'{snapshot_key}:{quote.quote(path)}',))
+
+    def _find_dangling(self) -> None:
+        reached: set[str] = set()
+        waiting = []
+        for name in self._store.refs.names():
+            try:
+                waiting.append(self._store.refs.read(name))
+            except errors.Error:
+                continue
+        while waiting:
+            key = waiting.pop()
+            if key in self._snapshots and key not in reached:
+                reached.add(key)
+                waiting += self._snapshots[key].parents
+        alone = [Dangling(key, found) for key, found in self._snapshots.items() if key not in reached]
+        self.dangling = sorted(alone, key=lambda item: item.snapshot.time_ns)
+
+    # ---- repair ----
+
+    def _rebuild_indexes(self) -> Iterator[str]:
+        """Lost and bad ones; and for a damaged pack one that names only what is whole, so that a backup stores
+        the rest again."""
+        for name in self._pack_names()[0]:
+            if not self._index_fault(name) and name not in self._damaged_packs:
+                continue
+            places = pack.scan(self._objects.pack_path(name), pack.codec_of(name))
+            index = f'packs/{pack.index_name(name)}'
+            if os.path.exists(os.path.join(self._store.root, index.encode())):
+                publish.set_aside(self._store.root, index)
+            with publish.Run(self._store.root) as run:
+                run.write('index', pack.format_index(places))
+                run.publish([('index', index)])
+            yield f'{index}: rebuilt, {len(places)} objects'
+
+    def _set_aside(self) -> Iterator[str]:
+        """Damaged files of their own; a damaged pack stays, since its other frames are good."""
+        for type, key, suffix, path in list(self._loose_files()):
+            if type and self._known.get((type, key)) is not None and self._loose_fault(type, key, suffix, path, True):
+                yield f'{path}: moved to {publish.set_aside(self._store.root, path)}'
+
+    def _recover_refs(self) -> Iterator[str]:
+        """Every snapshot that nothing reaches gets refs/recovered/<key>; a NAME without a ref gets its newest one."""
+        named = set(self._store.refs.names())
+        newest: dict[str, str] = {}
+        for key, found in self.dangling:
+            self._store.refs.update(f'refs/recovered/{key}', key, '', 'chkfs-fsck --repair')
+            yield f'refs/recovered/{key}: {found.text("name")} {found.get("finished") or ""} {found.text("source")}'
+            name = os.fsdecode(quote.unquote(found.get('name') or ''))
+            if name and found.get('complete') != 'no':
+                newest[f'refs/backups/{name}'] = key
+        for name, key in newest.items():
+            if name not in named:
+                try:
+                    self._store.refs.update(name, key, '', 'chkfs-fsck --repair')
+                    yield f'{name}: {key}'
+                except errors.Error as error:
+                    yield f'{name}: not restored: {error}'

@@ -1,0 +1,87 @@
+#!/bin/sh
+# chkfs-fsck: what it finds, what it repairs, and that a backup after it heals the store.
+. "$(dirname "$0")/lib.sh"
+
+CHKFS_STORE=$SCRATCH/store
+export CHKFS_STORE
+mkdir -p data/sub && for n in 1 2 3 4 5 6 7 8 9; do
+	head -c 20000 /dev/urandom >data/small$n
+	head -c 600000 /dev/urandom >data/sub/large$n
+done && head -c 12000000 /dev/urandom >data/huge && chkfs-init && chkfs-backup -q data >key || exit
+big_pack() { find store/packs -name '*.tar.gz' -size +50k | head -n 1; }
+flip() { # FILE OFFSET
+	chmod u+w "$1"
+	byte=$(dd if="$1" bs=1 skip="$2" count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
+	# shellcheck disable=SC2059 # the format is the byte
+	printf "\\$(printf %03o $((255 - byte)))" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
+}
+
+test_expect_success 'a whole store: nothing printed, 0' '
+	chkfs-fsck >out
+	chkfs-fsck --full >>out
+	[ ! -s out ]
+'
+test_expect_success 'refs and logs gone: --repair brings every snapshot back' '
+	chkfs-backup -q -n other data/sub
+	chkfs-for-each-ref >before
+	rm -r store/refs store/logs
+	chkfs-fsck >out
+	[ "$(grep -c "^dangling snapshot/" out)" -eq 2 ]
+	chkfs-fsck --repair >out
+	chkfs-for-each-ref refs/backups >after
+	cmp before after
+	[ "$(chkfs-for-each-ref refs/recovered | wc -l)" -eq 2 ]
+	chkfs-fsck >out
+	[ ! -s out ]
+'
+test_expect_success 'lost and damaged indexes are found and rebuilt' '
+	cat store/packs/*.index | sort >before
+	for index in store/packs/*.index; do rm -f "$index"; break; done
+	test_expect_code 1 chkfs-fsck >out
+	grep -q "^index packs/pack-.*index: .*--repair rebuilds it" out
+	chkfs-fsck -q --repair >out || [ $? -eq 1 ]
+	cat store/packs/*.index | sort >after
+	cmp before after
+	chkfs-fsck
+'
+test_expect_success 'a flipped byte in a pack costs one frame; its paths are named; the next backup heals' '
+	flip "$(big_pack)" 1000
+	chkfs-fsck >quick
+	[ ! -s quick ]
+	test_expect_code 1 chkfs-fsck --full >out
+	grep -q "^damaged packs/pack-" out
+	grep -q "^missing blob/.*	[0-9a-f]*:small" out
+	test_expect_code 1 chkfs-fsck --full --json >json
+	grep -q "\"kind\": \"damaged\"" json
+	test_expect_code 1 chkfs-fsck --full --repair >out
+	test_expect_code 1 chkfs-fsck >still
+	chkfs-backup -q data
+	chkfs-fsck >healed
+	[ ! -s healed ]
+	chkfs-restore -q data back
+	diff -r data back
+'
+test_expect_success 'a damaged file of its own is set aside, and the next backup stores it again' '
+	file=$(find store/objects/blob -type f -size +500k | head -n 1)
+	flip "$file" 300000
+	test_expect_code 1 chkfs-fsck --full >out
+	grep -q "^damaged objects/blob/.*not what its name says" out
+	test_expect_code 1 chkfs-fsck --full --repair >out
+	grep -q "^repaired objects/blob/.*moved to incoming/damaged-" out
+	[ ! -e "$file" ]
+	chkfs-backup -q data
+	test_expect_code 1 chkfs-fsck --full >healed
+	[ "$(grep -vc "^damaged packs/pack-" healed)" -eq 0 ] # of the test before: its other frames are still good
+'
+test_expect_success 'a ref that holds no key is named; the other refs are checked all the same' '
+	echo nonsense >store/refs/backups/other
+	test_expect_code 1 chkfs-fsck >out
+	grep -q "^ref refs/backups/other: " out
+	[ "$(wc -l <out)" -eq 1 ] || grep -q "^dangling" out
+'
+test_expect_success 'what does not belong into a store is named' '
+	: >store/packs/notes
+	test_expect_code 1 chkfs-fsck >out
+	grep -q "^stray packs/notes" out
+'
+test_done
