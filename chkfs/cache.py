@@ -56,9 +56,11 @@ def _connect(path: bytes | None, schema: str, version: int) -> sqlite3.Connectio
 class ObjectCache:
     """Which object lies where in which pack: the packs' indexes, merged.  Brought up to date by sync()."""
 
-    VERSION = 2
+    VERSION = 3
     SCHEMA = """
         CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY, name TEXT UNIQUE, stamp TEXT);
+        CREATE TABLE IF NOT EXISTS epoch (text TEXT);
+        INSERT INTO epoch SELECT hex(randomblob(8)) WHERE NOT EXISTS (SELECT * FROM epoch);
         CREATE TABLE IF NOT EXISTS object (key BLOB, type INTEGER, pack INTEGER, listed INTEGER, size INTEGER,
             offset INTEGER, length INTEGER, PRIMARY KEY (key, type, pack)) WITHOUT ROWID;
     """
@@ -126,11 +128,27 @@ class ObjectCache:
             raise
         self._packs[id] = name
 
+    def forget_all(self) -> None:
+        """Empties the cache: the next sync() reads every index again."""
+        for id in list(self._packs):
+            try:
+                self._forget(id)
+            except sqlite3.Error:
+                self._move_to_memory()
+                return
+
     def _forget(self, id: int) -> None:
+        self._let_go()
+        self._db.execute(f"UPDATE epoch SET text = '{os.urandom(8).hex()}'")
         self._db.execute('BEGIN IMMEDIATE')
         for table, column in (('object', 'pack'), ('pack', 'id')):
             self._db.execute(f'DELETE FROM {table} WHERE {column} = ?', (id,))
         self._db.execute('COMMIT')
+
+    @property
+    def epoch(self) -> str:
+        """A text that changes when a pack vanishes or loses objects: what was known of the store may be wrong then."""
+        return self._rows('SELECT text FROM epoch', ())[0][0]
 
     def has(self, type: str, key: str) -> bool:
         if not self._packs:

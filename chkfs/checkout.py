@@ -272,7 +272,7 @@ class Checkout:
                     self._maker.make_other(fd, path, entry, names, outcome)
                 if hard_link is not None and not outcome.problems:
                     self._first_links[hard_link] = [*names, entry.name]
-        except (OSError, errors.Error, OverflowError, KeyError) as error:
+        except (OSError, errors.Error, OverflowError, ValueError) as error:  # ValueError: NUL in a symlink's target
             outcome.miss(path, error)
         self._take(outcome.pack())
 

@@ -17,7 +17,6 @@ from chkfs import errors
 MOST_DESCRIPTORS = 200  # of one job; Linux takes at most 253 in a message
 
 _LENGTHS = struct.Struct('<II')  # bytes of the record, number of descriptors
-_JOBS_AHEAD = 2
 
 
 class Crew:
@@ -46,7 +45,8 @@ class Crew:
     def submit(self, job, fds: list[int]) -> None:
         """Hands a job to the worker with least to do, waiting while all have enough; closes the descriptors."""
         try:
-            while min(self._workers.values()) >= _JOBS_AHEAD:
+            # a worker gets a job only when it waits for one, so that the two never send at the same time
+            while min(self._workers.values()):
                 self._receive()
             worker = min(self._workers, key=self._workers.get)
             record = marshal.dumps(job)
@@ -77,10 +77,11 @@ class Crew:
         ready, _, _ = select.select([worker for worker, jobs in self._workers.items() if jobs], [], [])
         for worker in ready:
             header = _read(worker, _LENGTHS.size)
-            if header is None:
+            result = header and _read(worker, _LENGTHS.unpack(header)[0])
+            if not result:
                 raise errors.Error('a worker process died')
             self._workers[worker] -= 1
-            self._take_result(marshal.loads(_read(worker, _LENGTHS.unpack(header)[0])))
+            self._take_result(marshal.loads(result))
 
 
 def _work(parent: socket.socket, start: Callable[[], Callable]) -> None:
@@ -111,7 +112,10 @@ def _read(peer: socket.socket, size: int) -> bytes | None:
     """Exactly size bytes, None at the end of the stream."""
     parts = []
     while size:
-        part = peer.recv(min(size, 1 << 20))
+        try:
+            part = peer.recv(min(size, 1 << 20))
+        except ConnectionError:
+            part = b''
         if not part:
             return None
         parts.append(part)

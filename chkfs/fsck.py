@@ -132,13 +132,15 @@ class Fsck:
 
     def _loose_files(self) -> Iterator[tuple[str, str, str, str]]:
         """(type, key, suffix, path from the top of the store); type is '' for a name that does not belong there."""
-        root = os.fsdecode(self._store.root)
-        for type in sorted(os.listdir(os.path.join(root, 'objects'))):
-            for fan in sorted(os.listdir(os.path.join(root, 'objects', type))):
-                for name in sorted(os.listdir(os.path.join(root, 'objects', type, fan))):
-                    key, suffix = name[: keys.LENGTH], name[keys.LENGTH :]
-                    fits = type in keys.TYPES and keys.is_key(key) and key.startswith(fan) and suffix in SUFFIXES
-                    yield type if fits else '', key, suffix, f'objects/{type}/{fan}/{name}'
+        top = os.path.join(os.fsdecode(self._store.root), 'objects')
+        for directory, below, names in os.walk(top):
+            below.sort()
+            for name in sorted(names):
+                path = os.path.relpath(os.path.join(directory, name), os.path.dirname(top))
+                key, suffix = name[: keys.LENGTH], name[keys.LENGTH :]
+                type = path.split('/')[1]
+                fits = type in keys.TYPES and keys.is_key(key) and suffix in SUFFIXES
+                yield type if fits and path == f'objects/{type}/{key[:2]}/{name}' else '', key, suffix, path
 
     def _check_loose(self, full: bool) -> Iterator[Problem]:
         for type, key, suffix, path in self._loose_files():
@@ -205,6 +207,8 @@ class Fsck:
         seen: set[str] = set()
         order = sorted(self._snapshots.items(), key=lambda item: -item[1].time_ns)
         if since is not None:
+            if since not in self._snapshots:
+                raise errors.NotFound(f"'{since}' is not a snapshot that can be read")
             for _ in self._walk(since, self._snapshots[since].root, seen):
                 pass
         for key, found in order:

@@ -234,8 +234,8 @@ class Ingest:
         signature = self._signature(level)
         place = level.filesystem.identity, level.place
         known = self._cache.signature(*place)
-        if known and known[0] == signature and level.is_whole and self._writer.has('tree', known[1]):
-            sizes = [scan.fields(found.record)[0] for found in level.entries if found.kind == 'file']
+        sizes = [scan.fields(found.record)[0] for found in level.entries if found.kind == 'file']
+        if known and known[0] == signature and level.is_whole and self._has_all(place, known[1], max(sizes, default=0)):
             self.result.files += len(sizes)
             self.result.bytes += sum(sizes)
             return known[1]
@@ -254,6 +254,17 @@ class Ingest:
         self._rows.append((*place, remembered))
         self._writer.checkpoint_if_due()
         return key
+
+    def _has_all(self, place: tuple[str, bytes], key: str, largest: int) -> bool:
+        """Whether the store has a remembered tree, and those of its contents that are files of their own.
+
+        What lies in packs need not be looked for: when one vanishes, the scan cache as a whole is not believed.
+        """
+        if not self._writer.has('tree', key):
+            return False
+        if largest < PACKED_BELOW:
+            return True
+        return all(self._writer.has('blob', blob) for _, blob in self._cache.files(*place).values())
 
     def _signature(self, level: _Level) -> bytes:
         """A digest of all that lstat told of the entries, of the trees below, and of hard links' first names."""
@@ -342,7 +353,7 @@ class Ingest:
         self.result.changed += 1
         size_read = read_bytes  # the line must say what is stored
         record = scan.unpack(found.record)._replace(size=size_read)
-        return found._replace(record=scan.pack(record)), key, 'changed:1'
+        return found._replace(record=scan.pack(*record)), key, 'changed:1'
 
     def _open(self, name: bytes, fd: int) -> int:
         try:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from typing import NamedTuple
 
@@ -137,20 +138,21 @@ def _mounts() -> list[tuple[bytes, bytes, str, str, str]]:
     try:
         with open('/proc/self/mountinfo', 'rb') as file:
             for line in file:
-                before, _, after = line.partition(b' - ')
-                fields, (type, source, super_options) = before.split(), after.split()[:3]
-                own_options = fields[5].decode('ascii', 'replace')
-                options = ','.join(
-                    dict.fromkeys(f'{own_options},{super_options.decode("ascii", "replace")}'.split(','))
-                )
-                mounts.append((_unescape(fields[4]), _unescape(fields[3]), type.decode(), os.fsdecode(source), options))
-    except (OSError, ValueError):
+                before, _, after = line.rstrip(b'\n').partition(b' - ')
+                fields, words = before.split(b' '), after.split(b' ')
+                if len(fields) < 6 or len(words) < 3:
+                    continue
+                options = b','.join((fields[5], words[-1])).decode('ascii', 'replace').split(',')
+                source = os.fsdecode(_unescape(words[1]))
+                point, root, type = _unescape(fields[4]), _unescape(fields[3]), words[0].decode('ascii', 'replace')
+                mounts.append((point, root, type, source, ','.join(dict.fromkeys(options))))
+    except OSError:
         pass
     return mounts
 
 
 def _unescape(field: bytes) -> bytes:
-    return quote.unquote(field.decode('latin-1')) if field.isascii() else field
+    return re.sub(rb'\\([0-7]{3})', lambda match: bytes((int(match[1], 8) & 255,)), field)
 
 
 def _is_below(path: bytes, directory: bytes) -> bool:

@@ -31,6 +31,7 @@ class Objects:
         self.cache = cache
         self._frames: OrderedDict[tuple[str, int], dict[str, memoryview]] = OrderedDict()
         self._last_members: dict[str, memoryview] = {}
+        self._rebuilt = False
         self._loose_names: dict[str, set[str] | None] = {}
         self.reload()
 
@@ -139,22 +140,41 @@ class Objects:
         flows (its pieces one by one, the whole at the end).  Raises NotFound, or Damaged, perhaps after some
         pieces.
         """
-        problems = []
-        for attempt in ('known', 'looked up again'):
-            for problem, pieces in self._copies(type, key, depth):
+        problems: list[str] = []
+        for look_again in (self._reload, self._rebuild, None):
+            for where, pieces in self._copies(type, key, depth):
+                started = False
                 try:
-                    yield from pieces
+                    for piece in pieces:
+                        started = True
+                        yield piece
                     return
-                except (errors.Damaged, errors.NotFound, OSError) as error:
-                    problems.append(f'{problem}: {errors.describe(error)}')
-                    if getattr(error, 'after_output', False):
-                        raise
-            if attempt == 'known':
-                self.reload()
-                self._loose_names.clear()
+                except (errors.Error, OSError) as error:
+                    problems.append(f'{where}: {errors.describe(error)}')
+                    if started:
+                        raise errors.Damaged(f"{type} '{key}' is damaged: {problems[-1]}") from error
+            if look_again is None or not look_again():
+                break
         if problems:
             raise errors.Damaged(f"{type} '{key}' is damaged: {'; '.join(dict.fromkeys(problems))}")
         raise errors.NotFound(f"no {type} '{key}' in the store")
+
+    def _reload(self) -> bool:
+        """Somebody may have packed or moved what was not found."""
+        self.reload()
+        self._loose_names.clear()
+        return True
+
+    def _rebuild(self) -> bool:
+        """The cache may be wrong: once in the life of a process, believes the indexes alone."""
+        if self._rebuilt:
+            return False
+        self._rebuilt = True
+        self._frames.clear()
+        self._last_members = {}
+        self.cache.forget_all()
+        self.reload()
+        return True
 
     def _copies(self, type: str, key: str, depth: int) -> Iterator[tuple[str, Iterator[bytes]]]:
         """(where, its bytes as a generator) of every copy, the likely ones first."""
@@ -184,23 +204,15 @@ class Objects:
         if depth >= DEEPEST_LIST:
             raise errors.Damaged('lists that name lists, too deep')
         hash = hashlib.sha256()
-        started = False
         pieces = piecelist.parse(b''.join(blocks))
         if any(piece_key == key for piece_key, _ in pieces):
             raise errors.Damaged('a list that names itself')
         for piece_key, loaded in self._loading(pieces):
-            try:
-                for block in loaded or self.chunks('blob', piece_key, depth + 1):
-                    hash.update(block)
-                    started = True
-                    yield block
-            except errors.Error as error:
-                error.after_output = started
-                raise
+            for block in loaded or self.chunks('blob', piece_key, depth + 1):
+                hash.update(block)
+                yield block
         if hash.hexdigest() != key:
-            error = errors.Damaged(f'its pieces together are not {type} {key}')
-            error.after_output = started
-            raise error
+            raise errors.Damaged(f'its pieces together are not {type} {key}')
 
     def _loading(self, pieces: list[tuple[str, int]]) -> Iterator[tuple[str, tuple[bytes, ...] | None]]:
         """(key, the piece if a thread has read it ahead, else None) for each (key, size)."""
@@ -251,7 +263,7 @@ class Objects:
             with open(self.pack_path(pack.index_name(pack_name)), 'rb') as file:
                 places = pack.parse_index(file.read())
             size = os.stat(path).st_size
-            if all(offset + length <= size for _, _, offset, length in places):
+            if all(offset + length <= size and plain < 1 << 62 for _, plain, offset, length in places):
                 return places
         except (errors.Damaged, OSError):
             pass
@@ -326,19 +338,15 @@ def _at_most(size: int, blocks: Iterable[bytes]) -> Iterator[bytes]:
 def _verified(key: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
     """The blocks, held back up to WHOLE_BYTES so that a short object is verified before any of it is given."""
     hash, held, held_bytes = hashlib.sha256(), [], 0
-    started = False
     for block in blocks:
         hash.update(block)
         held.append(block)
         held_bytes += len(block)
         if held_bytes > WHOLE_BYTES:
-            started = True
             yield from held
             held, held_bytes = [], 0
     if hash.hexdigest() != key:
-        error = errors.Damaged('its bytes are not what its name says')
-        error.after_output = started
-        raise error
+        raise errors.Damaged('its bytes are not what its name says')
     yield from held
 
 

@@ -97,6 +97,7 @@ class Refs:
         check_name(name)
         path, log = self._path(name), self._path('logs/' + name)
         try:
+            self._compare(name, old)  # before anything is made; what counts is the comparison under the lock
             publish.make_directories(self._root, os.path.dirname(os.path.relpath(log, self._root)))
             publish.make_directories(self._root, os.path.dirname(os.path.relpath(path, self._root)))
             is_new = not os.path.exists(log)
@@ -109,14 +110,13 @@ class Refs:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if os.path.isdir(path):
                 raise errors.Error(f"cannot update ref '{name}': there are refs below it")
-            now = self._current(name)
-            if old is not None and (now or NONE) != (old or NONE):
-                raise errors.Conflict(f"ref '{name}' is at {now or 'nothing'}, not at {old or 'nothing'}")
-            if now == new:
+            now = self._compare(name, old)
+            if now == new == self._readable(name):
                 return
             if is_new:
                 publish.sync_directory(os.path.dirname(log))
-            publish.append(fd, _log_line(now or NONE, new, reason))
+            if now != new:
+                publish.append(fd, _log_line(now or NONE, new, reason))
             publish.replace(path, f'{new}\n'.encode())
         finally:
             os.close(fd)
@@ -129,11 +129,30 @@ class Refs:
                 for line in file.read().decode('utf-8', 'surrogateescape').split('\n'):
                     head, _, reason = line.partition('\t')
                     words = head.split(' ', 3)
-                    if len(words) == 4 and keys.is_key(words[0]) and keys.is_key(words[1]) and words[2].isdecimal():
+                    if (
+                        len(words) == 4
+                        and keys.is_key(words[0])
+                        and keys.is_key(words[1])
+                        and words[2].isdecimal()
+                        and len(words[2]) < 20
+                    ):
                         changes.append(Change(words[0], words[1], int(words[2]), words[3], reason))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             pass
         return changes
+
+    def _compare(self, name: str, old: str | None) -> str | None:
+        """What the ref is at.  Raises Conflict unless that is old, or old is None."""
+        now = self._current(name)
+        if old is not None and (now or NONE) != (old or NONE):
+            raise errors.Conflict(f"ref '{name}' is at {now or 'nothing'}, not at {old or 'nothing'}")
+        return now
+
+    def _readable(self, name: str) -> str | None:
+        try:
+            return self.read(name)
+        except errors.Damaged:
+            return None
 
     def _current(self, name: str) -> str | None:
         try:

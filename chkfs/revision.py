@@ -7,7 +7,7 @@ from chkfs import errors, snapshot, tree, walk
 from chkfs import key as keys
 from chkfs.store import Store
 
-_STEP = re.compile(r'(?:~(\d*)|@\{(\d+)\})')
+_STEP = re.compile(r'(?:~([0-9]{0,9})|@\{([0-9]{1,9})\})')
 
 
 class Target(NamedTuple):

@@ -1,5 +1,6 @@
 """Lists a live directory: names as bytes, sorted, each with what lstat tells, packed for comparing and keeping."""
 
+import marshal
 import os
 import stat
 import struct
@@ -7,8 +8,7 @@ from typing import NamedTuple
 
 from chkfs import metadata, tree
 
-_RECORD = struct.Struct('<5q')
-fields = _RECORD.unpack  # unpack() without the names, for where each file counts
+_RECORD = struct.Struct('<3q2Q')
 
 
 class Found(NamedTuple):
@@ -36,12 +36,21 @@ class Record(NamedTuple):
     device: int
 
 
+def pack(*fields: int) -> bytes:
+    """A record of the fields of Record, in 40 bytes when they fit; times beyond the year 2262 do not."""
+    try:
+        return _RECORD.pack(*fields)
+    except struct.error:
+        return marshal.dumps(fields)
+
+
+def fields(record: bytes) -> tuple[int, int, int, int, int]:
+    """unpack() without the names, for where each file counts."""
+    return _RECORD.unpack(record) if len(record) == _RECORD.size else marshal.loads(record)
+
+
 def unpack(record: bytes) -> Record:
-    return Record._make(_RECORD.unpack(record))
-
-
-def pack(record: Record) -> bytes:
-    return _RECORD.pack(*record)
+    return Record._make(fields(record))
 
 
 class Lister:
@@ -59,7 +68,7 @@ class Lister:
         names = list(map(os.fsencode, os.listdir(fd)))
         names.sort()
         found, problems = [], []
-        lstat, packed, shared = os.stat, _RECORD.pack, self._shared
+        lstat, shared = os.stat, self._shared
         inodes, ctimes = filesystem.has_stable_inodes, filesystem.has_true_ctime
         for name in names:
             try:
@@ -69,7 +78,7 @@ class Lister:
                 continue
             mode, inode, device, links, uid, gid, size, *_ = status
             kind_attributes = shared.get((mode, uid, gid)) or self.share(mode, uid, gid)
-            record = packed(
+            record = pack(
                 size,
                 status.st_mtime_ns,
                 status.st_ctime_ns if ctimes else 0,
@@ -90,7 +99,7 @@ class Lister:
 
     def look(self, status: os.stat_result, name: bytes, filesystem: metadata.Filesystem) -> Found:
         """The same for one entry of which there is a fresh lstat."""
-        record = _RECORD.pack(
+        record = pack(
             status.st_size,
             status.st_mtime_ns,
             status.st_ctime_ns if filesystem.has_true_ctime else 0,

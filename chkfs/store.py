@@ -4,12 +4,16 @@ import os
 import re
 
 from chkfs import cache, chunker, codec, errors, publish, quote
+from chkfs import key as keys
 from chkfs.objects import Objects
 from chkfs.refs import Refs
 from chkfs.writer import Writer
 
 FORMAT = 1
 DIRECTORIES = (b'objects', b'packs', b'refs', b'refs/backups', b'refs/tags', b'logs', b'incoming')
+
+# what explains a store and restores it without chkfs, in its top directory: name, mode
+WRITTEN = (('README', 0o600), ('restore.sh', 0o700), ('restore.py', 0o700))
 
 _WRITTEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'written')
 _CHUNKER = 'fastcdc-2020'
@@ -47,15 +51,17 @@ class Store:
         return self._objects
 
     def scan_cache(self) -> cache.ScanCache:
-        return cache.ScanCache(os.path.join(self._caches, b'scan.sqlite'), self._what_was_set_aside())
+        return cache.ScanCache(os.path.join(self._caches, b'scan.sqlite'), self._losses())
 
-    def _what_was_set_aside(self) -> str:
-        """Changes when chkfs-fsck sets something damaged aside: trees known to exist may then name what does not."""
+    def _losses(self) -> str:
+        """Changes when packs vanish, and when chkfs-fsck sets something damaged aside: the trees that are known to
+        exist may then name what does not."""
         try:
             names = os.listdir(os.path.join(self.root, publish.INCOMING))
         except FileNotFoundError:
             names = []
-        return ' '.join(sorted(os.fsdecode(name) for name in names if name.startswith(b'damaged-')))
+        damaged = sorted(os.fsdecode(name) for name in names if name.startswith(b'damaged-'))
+        return ' '.join([self.objects.cache.epoch, *damaged])
 
     def writer(self, loose: bool = False) -> Writer:
         """Adds objects; loose: small ones become files of their own instead of a pack."""
@@ -67,29 +73,69 @@ _CHUNK_SETTINGS = ('chunk-minimum', 'chunk-average', 'chunk-maximum', 'chunk-nor
 
 
 def create(root: bytes, compression: str = codec.DEFAULT) -> bool:
-    """Makes a store in a directory that is absent or empty; False when there is one already, which stays as it is."""
+    """Makes a store in a directory that is absent or empty; False when there is one already, which stays as it is.
+
+    What explains a store is written into an existing one, too: see refresh.
+    """
     root = os.path.abspath(root)
     shown = quote.readable(root)
     if os.path.exists(os.path.join(root, b'config')):
-        Store(root)
+        refresh(Store(root).root)
         return False
     if compression not in codec.SUFFIXES:
         raise errors.Usage(f"unknown compression '{compression}': one of {', '.join(codec.SUFFIXES)}")
     codec.compress(compression, b'')  # says at once when its library is missing
     try:
         os.makedirs(root, 0o700, exist_ok=True)
-        foreign = [name for name in os.listdir(root) if name not in (*DIRECTORIES, b'README')]
+        beside = (b'.config.', b'.README.', b'.restore.')  # what a kill may have left of an earlier try
+        ours = {*DIRECTORIES, *(os.fsencode(name) for name, _ in WRITTEN)}
+        foreign = [name for name in os.listdir(root) if not name.startswith(beside) and name not in ours]
         if foreign:
             raise errors.Error(f"'{shown}' is not empty: name a new directory for the store")
         for directory in DIRECTORIES:
             publish.make_directories(root, directory)
-        with open(os.path.join(_WRITTEN, 'README'), 'rb') as file:
-            publish.replace(os.path.join(root, b'README'), file.read())
+        for name, mode in WRITTEN:
+            publish.replace(os.path.join(root, os.fsencode(name)), written(name), mode)
         # with its config a directory becomes a store, so that comes last
         publish.replace(os.path.join(root, b'config'), _format_config(compression).encode())
     except OSError as error:
         raise errors.Error(f"cannot make a store in '{shown}': {errors.describe(error)}") from error
     return True
+
+
+def written(name: str) -> bytes:
+    """What this version of chkfs writes into a store under one of the names in WRITTEN."""
+    with open(os.path.join(_WRITTEN, name), 'rb') as file:
+        return file.read()
+
+
+def refresh(root: bytes) -> list[str]:
+    """Writes what explains a store as this version has it; gives the names of those that were not so.
+
+    The old one is kept beside it as NAME.<first digits of its SHA-256>.  Raises Error.
+    """
+    renewed = []
+    try:
+        for name, mode in WRITTEN:
+            path = os.path.join(root, os.fsencode(name))
+            old, new = _read_if_there(path), written(name)
+            if old == new:
+                continue
+            if old is not None:
+                publish.replace(path + b'.' + keys.of(old)[:12].encode(), old)
+            publish.replace(path, new, mode)
+            renewed.append(name)
+    except OSError as error:
+        raise errors.Error(f"cannot write into '{quote.readable(root)}': {errors.describe(error)}") from error
+    return renewed
+
+
+def _read_if_there(path: bytes) -> bytes | None:
+    try:
+        with open(path, 'rb') as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 def find(option: str | None, environment=os.environ) -> bytes:

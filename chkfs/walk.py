@@ -48,9 +48,10 @@ def below(
             continue
         path = prefix + entry.name
         yield path, entry
-        if entry.type == 'dir' and entry.key is not None:
+        if entry.type == 'dir':
             try:
-                waiting.append((path + b'/', iter(entries(objects, entry.key, report))))
+                if entry.key is not None:
+                    waiting.append((path + b'/', iter(entries(objects, entry.key, report))))
             except errors.Error as error:
                 if report is None:
                     raise
