@@ -86,17 +86,15 @@ class Backup:
 
     def __init__(self, store, source, **settings):
         self.store = store
-        self.lines = []
-        report = settings.pop('report', lambda line: None)
-        step = settings.pop('step', lambda path, result: None)
+        self.lines, self.notes = [], []  # of problems, and of what is merely worth knowing
+        talk = {
+            'report': self.lines.append,
+            'note': self.notes.append,
+            'step': settings.pop('step', lambda path, result: None),
+        }
+        scans = settings.pop('cache', None) or store.scan_cache()
         with store.writer() as writer:
-            work = ingest.Ingest(
-                writer,
-                settings.pop('cache', None) or store.scan_cache(),
-                ingest.Options(**settings),
-                lambda line: (self.lines.append(line), report(line)),
-                step,
-            )
+            work = ingest.Ingest(writer, scans, ingest.Options(**settings), **talk)
             self.result = work.store(source)
             self.written_objects = writer.written_objects
 
@@ -159,9 +157,8 @@ def store_on_disk():
 
     def snapshot(store):
         found = {}
-        for directory, names, files in os.walk(store.root):
-            for name in [b'.', *names, *files]:
-                path = os.path.join(directory, name)
+        for directory, _, files in os.walk(store.root):
+            for path in [directory, *[os.path.join(directory, name) for name in files]]:
                 status = os.lstat(path)
                 found[path] = status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns
         return found

@@ -5,7 +5,7 @@ import os
 import sqlite3
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chkfs import cache, key, pack
@@ -16,7 +16,7 @@ PLACES = {
     PACK_A: [pack.Place(f'blob/{KEYS[0]}', 5, 0, 100), pack.Place(f'tree/{KEYS[1]}', 6, 100, 50)],
     PACK_B: [pack.Place(f'blob/{KEYS[0]}', 5, 200, 70), pack.Place(f'blob/{KEYS[2]}.list', 7, 0, 200)],
 }
-SIZES = {PACK_A: 1000, PACK_B: 2000}
+STAMPS = {PACK_A: '1000 1', PACK_B: '2000 1'}
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def load(loads):
     return load_one
 
 
-def synced(path, load, sizes=SIZES):
+def synced(path, load, stamps=STAMPS):
     made = cache.ObjectCache(path)
-    made.sync(sizes, load)
+    made.sync(stamps, load)
     return made
 
 
@@ -70,7 +70,7 @@ def test_a_second_run_loads_no_index_again(path, load, loads):
 
 def test_a_pack_that_vanished_is_forgotten(path, load, loads):
     synced(path, load)
-    found = synced(path, load, {PACK_A: 1000})
+    found = synced(path, load, {PACK_A: '1000 1'})
     assert not found.has('blob', KEYS[2]) and found.find('blob', KEYS[2]) == []
     assert found.find('blob', KEYS[0]) == [(PACK_A, False, 5, 0, 100)]
     assert [row[0] for row in found.keys('blob')] == [KEYS[0]]
@@ -78,15 +78,15 @@ def test_a_pack_that_vanished_is_forgotten(path, load, loads):
     assert loads[2:] == [PACK_B]
 
 
-def test_a_pack_of_another_size_is_loaded_anew(path, load, loads):
+def test_a_pack_with_another_stamp_is_loaded_anew(path, load, loads):
     synced(path, load)
-    synced(path, load, {**SIZES, PACK_A: 999})
+    synced(path, load, {**STAMPS, PACK_A: '1000 2'})
     assert loads[2:] == [PACK_A]
 
 
 def test_a_pack_just_published_is_known_at_once_and_later(path, load, loads):
-    found = synced(path, load, {PACK_A: 1000})
-    found.add(PACK_B, 2000, PLACES[PACK_B])
+    found = synced(path, load, {PACK_A: '1000 1'})
+    found.add(PACK_B, '2000 1', PLACES[PACK_B])
     assert_knows_all(found)
     assert_knows_all(synced(path, load))
     assert loads == [PACK_A]
@@ -94,14 +94,14 @@ def test_a_pack_just_published_is_known_at_once_and_later(path, load, loads):
 
 def test_the_same_pack_twice_is_harmless(path, load):
     found = synced(path, load)
-    found.add(PACK_A, 1000, PLACES[PACK_A])
+    found.add(PACK_A, '1000 1', PLACES[PACK_A])
     assert_knows_all(found)
 
 
 def test_keys_come_in_order_and_by_prefix(path):
     many = sorted(key.of(b'%d' % number) for number in range(300))
     places = [pack.Place(f'blob/{each}', 1, 0, 1) for each in many]
-    found = synced(path, lambda name: places, {PACK_A: 1})
+    found = synced(path, lambda name: places, {PACK_A: '1'})
     assert [row[0] for row in found.keys('blob')] == many
     for prefix in (many[7][:4], many[7][:5], many[7], 'a', 'ab'):
         assert [row[0] for row in found.keys('blob', prefix)] == [each for each in many if each.startswith(prefix)]
@@ -110,7 +110,7 @@ def test_keys_come_in_order_and_by_prefix(path):
 
 def test_more_keys_than_are_fetched_at_once_all_come(path):
     many = sorted(key.of(b'%d' % number) for number in range(20_500))
-    found = synced(path, lambda name: [pack.Place(f'blob/{each}', 1, 0, 1) for each in many], {PACK_A: 1})
+    found = synced(path, lambda name: [pack.Place(f'blob/{each}', 1, 0, 1) for each in many], {PACK_A: '1'})
     listed = [row[0] for row in found.keys('blob')]
     assert list(dict.fromkeys(listed)) == many
 
@@ -171,7 +171,7 @@ def test_deleting_the_cache_while_it_is_used_changes_no_answer(path, load):
     for name in os.listdir(os.path.dirname(path)):
         os.unlink(os.path.join(os.path.dirname(path), name))
     assert_knows_all(found)
-    found.sync(SIZES, load)
+    found.sync(STAMPS, load)
     assert_knows_all(found)
 
 
@@ -197,10 +197,10 @@ def test_a_locked_database_is_not_waited_for_for_ever(path, load, monkeypatch):
 
 
 def test_two_processes_may_use_one_cache(path, load):
-    one, two = synced(path, load, {PACK_A: 1000}), synced(path, load, {PACK_A: 1000})
+    one, two = synced(path, load, {PACK_A: '1000 1'}), synced(path, load, {PACK_A: '1000 1'})
     assert one.has('blob', KEYS[0]) and two.has('blob', KEYS[0])  # both hold a reader's view now
-    one.add(PACK_B, 2000, PLACES[PACK_B])
-    two.sync(SIZES, load)
+    one.add(PACK_B, '2000 1', PLACES[PACK_B])
+    two.sync(STAMPS, load)
     assert_knows_all(one)
     assert_knows_all(two)
 
@@ -256,6 +256,7 @@ def test_a_later_row_replaces_the_earlier(scans):
 
 
 @given(st.dictionaries(file_names, st.tuples(st.binary(max_size=255), st.binary(min_size=32, max_size=32)), max_size=9))
+@settings(max_examples=40)
 def test_any_files_survive(tmp_path_factory, files):
     scans = cache.ScanCache(os.fsencode(tmp_path_factory.mktemp('scan') / 'scan.sqlite'))
     files = {name: (record, raw.hex()) for name, (record, raw) in files.items()}
@@ -263,7 +264,11 @@ def test_any_files_survive(tmp_path_factory, files):
     assert scans.files('ext4:1', b'/') == files
 
 
-@given(st.binary(max_size=200) | st.lists(st.sampled_from([b'a', b'\0', b'\x28', b'\xff', b'x' * 40, b'k' * 32])).map(b''.join))
+@given(
+    st.binary(max_size=200)
+    | st.lists(st.sampled_from([b'a', b'\0', b'\x28', b'\xff', b'x' * 40, b'k' * 32])).map(b''.join)
+)
+@settings(max_examples=40)
 def test_damaged_files_of_a_row_raise_nothing(tmp_path_factory, data):
     path = tmp_path_factory.mktemp('scan') / 'scan.sqlite'
     cache.ScanCache(os.fsencode(path)).remember([('ext4:1', b'/a', ROW)])

@@ -127,7 +127,9 @@ def test_tarfile_reads_the_whole_pack(made):
 def test_tar_and_sha256sum_read_the_whole_pack(made, tmp_path):
     script = f'{UNPACKERS[made.codec]} <"$1" | tar -xf - -C "$2" && cd "$2" && sha256sum blob/* tree/*'
     (tmp_path / 'out').mkdir()
-    result = subprocess.run(['sh', '-c', script, 'sh', made.path, str(tmp_path / 'out')], capture_output=True, check=True)
+    result = subprocess.run(
+        ['sh', '-c', script, 'sh', made.path, str(tmp_path / 'out')], capture_output=True, check=True
+    )
     assert result.stderr == b''
     lines = [line.split('  ') for line in result.stdout.decode().splitlines()]
     assert {name for _, name in lines} == set(made.contents)
@@ -136,7 +138,9 @@ def test_tar_and_sha256sum_read_the_whole_pack(made, tmp_path):
 
 def test_the_line_in_the_readme_gets_one_object(made):
     place = next(place for place in pack.parse_index(made.index) if place.name == blob(SMALL[3])[1])
-    script = f'tail -c +{place.offset + 1} "$1" | head -c {place.length} | {UNPACKERS[made.codec]} | tar xO {place.name}'
+    script = (
+        f'tail -c +{place.offset + 1} "$1" | head -c {place.length} | {UNPACKERS[made.codec]} | tar xO {place.name}'
+    )
     assert subprocess.run(['sh', '-c', script, 'sh', made.path], capture_output=True, check=True).stdout == SMALL[3]
 
 
@@ -269,9 +273,19 @@ def test_an_index_of_any_bytes_raises_only_damaged(data):
 
 @pytest.mark.parametrize(
     'line',
-    ['', 'blob/x 1 2 3', f'door/{"a" * 64} 1 2 3', f'blob/{"a" * 64} 1 2', f'blob/{"a" * 64} 1 2 3 4', f'blob/{"a" * 64} a 2 3',
-     f'blob/{"a" * 64}.list.list 1 2 3', f'blob/{"A" * 64} 1 2 3', f'blob/{"a" * 64} {"9" * 5000} 2 3', 'blob/ü 1 2 3'],
-)  # fmt: skip
+    [
+        '',
+        'blob/x 1 2 3',
+        f'door/{"a" * 64} 1 2 3',
+        f'blob/{"a" * 64} 1 2',
+        f'blob/{"a" * 64} 1 2 3 4',
+        f'blob/{"a" * 64} a 2 3',
+        f'blob/{"a" * 64}.list.list 1 2 3',
+        f'blob/{"A" * 64} 1 2 3',
+        f'blob/{"a" * 64} {"9" * 5000} 2 3',
+        'blob/ü 1 2 3',
+    ],
+)
 def test_a_line_that_is_none_is_damaged_even_under_a_right_digest(line):
     with pytest.raises(errors.Damaged):
         pack.parse_index(sealed(line.encode() + b'\n'))
@@ -283,15 +297,27 @@ def test_an_impossible_number_is_damaged(numbers):
         pack.parse_index(sealed(f'blob/{"a" * 64} {numbers}\n'.encode()))
 
 
-@pytest.mark.parametrize('name', ['pack-' + 'a' * 64 + '.index', 'pack-' + 'a' * 63 + '.tar', 'pack-' + 'a' * 64 + '.tar.lz',
-                                  'a' * 64 + '.tar', 'pack-' + 'a' * 64 + '.tar.gz.tmp', '', 'pack-' + 'A' * 64 + '.tar',
-                                  'pack-' + 'a' * 64])  # fmt: skip
+@pytest.mark.parametrize(
+    'name',
+    [
+        'pack-' + 'a' * 64 + '.index',
+        'pack-' + 'a' * 63 + '.tar',
+        'pack-' + 'a' * 64 + '.tar.lz',
+        'a' * 64 + '.tar',
+        'pack-' + 'a' * 64 + '.tar.gz.tmp',
+        '',
+        'pack-' + 'A' * 64 + '.tar',
+        'pack-' + 'a' * 64,
+    ],
+)
 def test_other_files_are_not_packs(name):
     assert pack.codec_of(name) is None
 
 
 def test_the_suffix_of_a_pack_names_its_codec():
-    found = {suffix: pack.codec_of('pack-' + 'a' * 64 + '.tar' + suffix) for suffix in ('', '.gz', '.bz2', '.xz', '.zst')}
+    found = {
+        suffix: pack.codec_of('pack-' + 'a' * 64 + '.tar' + suffix) for suffix in ('', '.gz', '.bz2', '.xz', '.zst')
+    }
     assert found == {'': 'none', '.gz': 'gzip', '.bz2': 'bzip2', '.xz': 'xz', '.zst': 'zstd'}
 
 
@@ -307,7 +333,7 @@ def test_parse_name_raises_only_damaged(name):
 
 
 def by_content(places):
-    """What a scan should find again: frames of an uncompressed pack cannot be told apart, so offsets may differ there."""
+    """What a scan should find again: without compression it cannot tell frames apart, and offsets may differ."""
     return sorted((place.name, place.size) for place in places)
 
 
@@ -400,9 +426,17 @@ def forged(size_field, name=b'blob/' + b'a' * 64):
     return name.ljust(124, b'\0') + size_field.ljust(12, b'\0') + bytes(376)
 
 
-@given(st.binary(max_size=3000) | st.lists(
-    st.sampled_from([b'00000000000', b'00000000010', b'77777777777', b'           ', b'0x1', b'\xff' * 12, b'8'] ).map(forged)
-    | st.binary(max_size=600) | st.just(bytes(512)), max_size=6).map(b''.join))  # fmt: skip
+@given(
+    st.binary(max_size=3000)
+    | st.lists(
+        st.sampled_from(
+            [b'00000000000', b'00000000010', b'77777777777', b'           ', b'0x1', b'\xff' * 12, b'8']
+        ).map(forged)
+        | st.binary(max_size=600)
+        | st.just(bytes(512)),
+        max_size=6,
+    ).map(b''.join)
+)
 def test_a_frame_of_any_bytes_raises_only_damaged(plain):
     try:
         for name, start, size in itertools.islice(pack.members(plain), 100):

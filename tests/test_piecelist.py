@@ -31,9 +31,21 @@ def test_a_list_that_is_cut_short_inside_a_line_is_noticed():
 
 
 @pytest.mark.parametrize(
-    'line', ['', KEY, KEY + ' ', KEY + ' x', KEY + ' -1', KEY + ' 1 2', KEY[1:] + ' 1', KEY.upper() + ' 1', KEY + '\t1', ' ' + KEY + ' 1',
-             KEY + ' ١']
-)  # fmt: skip
+    'line',
+    [
+        '',
+        KEY,
+        KEY + ' ',
+        KEY + ' x',
+        KEY + ' -1',
+        KEY + ' 1 2',
+        KEY[1:] + ' 1',
+        KEY.upper() + ' 1',
+        KEY + '\t1',
+        ' ' + KEY + ' 1',
+        KEY + ' ١',
+    ],
+)
 def test_what_is_no_line_of_a_list_is_refused(line):
     with pytest.raises(errors.Damaged):
         piecelist.parse(f'# chkfs list 1\n{KEY} 1\n{line}\n'.encode())
@@ -45,8 +57,9 @@ def test_another_version_is_refused():
 
 
 hostile = st.lists(
-    st.sampled_from([KEY.encode(), b' ', b'1', b'9' * 4000, b'\n', b'#', b'\x0b', b'\x1c', b'\xff', b'-', b'_', b'\r']), max_size=12
-).map(b''.join)  # fmt: skip
+    st.sampled_from([KEY.encode(), b' ', b'1', b'9' * 4000, b'\n', b'#', b'\x0b', b'\x1c', b'\xff', b'-', b'_', b'\r']),
+    max_size=12,
+).map(b''.join)
 
 
 @given(st.binary() | hostile)

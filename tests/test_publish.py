@@ -9,7 +9,12 @@ import pytest
 
 from chkfs import errors, publish
 
-WAYS_OUT = {errno.ENOSPC: 'make room', errno.EDQUOT: 'make room', errno.EROFS: 'read-only', errno.EIO: 'look at the disk'}
+WAYS_OUT = {
+    errno.ENOSPC: 'make room',
+    errno.EDQUOT: 'make room',
+    errno.EROFS: 'read-only',
+    errno.EIO: 'look at the disk',
+}
 
 
 @pytest.fixture
@@ -155,8 +160,10 @@ def test_an_object_that_is_there_is_replaced_by_its_equal(root):
 
 
 @pytest.mark.parametrize('number', WAYS_OUT)
-@pytest.mark.parametrize('step, where', [('entering', 'mkdir'), ('inside', 'open'), ('inside', 'write'), ('inside', 'rename'),
-                                         ('inside', 'mkdir')])  # fmt: skip
+@pytest.mark.parametrize(
+    'step, where',
+    [('entering', 'mkdir'), ('inside', 'open'), ('inside', 'write'), ('inside', 'rename'), ('inside', 'mkdir')],
+)
 def test_a_refusal_of_the_disk_is_an_error_that_says_what_to_do(root, monkeypatch, number, step, where):
     with pytest.raises(errors.Error, match=WAYS_OUT[number]) as caught:
         if step == 'entering':
@@ -191,7 +198,9 @@ def test_a_failed_second_sync_is_not_passed_over(root, monkeypatch):
 
 def test_a_rename_that_fails_leaves_the_earlier_ones_and_no_later_one(root, monkeypatch):
     rename = os.rename
-    monkeypatch.setattr(os, 'rename', lambda old, new: fail_with(errno.EIO)() if new.endswith(b'two') else rename(old, new))
+    monkeypatch.setattr(
+        os, 'rename', lambda old, new: fail_with(errno.EIO)() if new.endswith(b'two') else rename(old, new)
+    )
     with pytest.raises(errors.Error):
         with publish.Run(root) as run:
             for name in ('one', 'two', 'three'):

@@ -65,8 +65,24 @@ def test_unquote_raises_only_damaged(text):
 
 
 @pytest.mark.parametrize(
-    'text', ['\\', '\\0', '\\00', 'a\\12', '\\400', '\\777', '\\089', '\\x41', '\\-01', '\\ 01', '\\1_1', 'ü', '\\٠٠٠', '\udcff']
-)  # fmt: skip
+    'text',
+    [
+        '\\',
+        '\\0',
+        '\\00',
+        'a\\12',
+        '\\400',
+        '\\777',
+        '\\089',
+        '\\x41',
+        '\\-01',
+        '\\ 01',
+        '\\1_1',
+        'ü',
+        '\\٠٠٠',
+        '\udcff',
+    ],
+)
 def test_what_is_no_quoted_name_is_refused(text):
     with pytest.raises(errors.Damaged):
         quote.unquote(text)

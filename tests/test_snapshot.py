@@ -19,14 +19,13 @@ messages = st.text(st.characters(exclude_categories=['Cs']), max_size=60)
 def test_any_snapshot_survives_with_its_unknown_keywords(unknown, message, source, parents):
     assume(not message.strip('\n') or message == message.rstrip('\n'))
     made = snapshot.Snapshot(
-        [*unknown, snapshot.quoted('source', source), *[('parent', KEY)] * parents, ('root', ROOT)], message.rstrip('\n')
+        [*unknown, snapshot.quoted('source', source), *[('parent', KEY)] * parents, ('root', ROOT)],
+        message.rstrip('\n'),
     )
     data = made.format()
     found = snapshot.parse(data)
     assert found.format() == data
-    assert found.lines == [
-        ('root', ROOT), *[('parent', KEY)] * parents, ('source', quote.quote(source)), *unknown
-    ]  # fmt: skip
+    assert found.lines == [('root', ROOT), *[('parent', KEY)] * parents, ('source', quote.quote(source)), *unknown]
     assert found.message.rstrip('\n') == message.rstrip('\n')
     assert quote.unquote(found.get('source')) == source
 
@@ -41,10 +40,18 @@ def test_a_message_of_any_bytes_survives(raw):
 
 def test_the_text_is_the_one_in_the_manual():
     made = snapshot.Snapshot(
-        [('colour', 'red'), ('finished', '2026-11-23T04:00:01.000000000Z'), ('mount', 'path=. type=ext4'), ('mount', 'path=a'),
-         ('started', '2026-11-23T04:00:00.000000000Z'), ('name', 'photos'), ('root', ROOT), ('parent', KEY)],
+        [
+            ('colour', 'red'),
+            ('finished', '2026-11-23T04:00:01.000000000Z'),
+            ('mount', 'path=. type=ext4'),
+            ('mount', 'path=a'),
+            ('started', '2026-11-23T04:00:00.000000000Z'),
+            ('name', 'photos'),
+            ('root', ROOT),
+            ('parent', KEY),
+        ],
         'First line.\n\nSecond paragraph.\n\n',
-    )  # fmt: skip
+    )
     assert made.format().decode() == (
         f'chkfs-snapshot 1\nroot {ROOT}\nparent {KEY}\nname photos\nstarted 2026-11-23T04:00:00.000000000Z\n'
         'finished 2026-11-23T04:00:01.000000000Z\nmount path=. type=ext4\nmount path=a\ncolour red\n'
@@ -114,10 +121,29 @@ def test_what_is_no_snapshot_is_refused(data):
 
 
 pieces = st.lists(
-    st.sampled_from([b'chkfs-snapshot 1\n', b'root ', b'. ', b'type=dir ', b'type=file ', b'tags=tree:', KEY.encode(),
-                     b'parent ', b'name ', b'\\', b'\n', b'\n\n', b'sha256digest=', b'mode=', b'=', b'\xff', ROOT.encode()]),
+    st.sampled_from(
+        [
+            b'chkfs-snapshot 1\n',
+            b'root ',
+            b'. ',
+            b'type=dir ',
+            b'type=file ',
+            b'tags=tree:',
+            KEY.encode(),
+            b'parent ',
+            b'name ',
+            b'\\',
+            b'\n',
+            b'\n\n',
+            b'sha256digest=',
+            b'mode=',
+            b'=',
+            b'\xff',
+            ROOT.encode(),
+        ]
+    ),
     max_size=15,
-).map(b''.join)  # fmt: skip
+).map(b''.join)
 
 
 @given(st.binary() | pieces | pieces.map(lambda data: b'chkfs-snapshot 1\nroot ' + ROOT.encode() + b'\n' + data))

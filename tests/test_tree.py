@@ -15,12 +15,54 @@ times = st.integers(-(2**70), 2**70)
 # what an attacker would write: pieces of the syntax in any order
 hostile_text = st.lists(
     st.sampled_from(
-        ['.', './', 'a', ' ', '=', '\\', '\\057', '\\000', '..', 'type=', 'file', 'dir', 'link', 'char', ' mode=', '0644', '-1',
-         '0o7', '1_0', '٣', ' uid=', ' gid=', ' size=', '9' * 5000, ' time=', '1.5', '.', ' sha256digest=', KEY, ' tags=',
-         'tree:', ',', ':', ' link=', ' device=', 'linux,1,2', 'linux,', ' flags=', ' nlink=', 'unread:EIO', 'again:', 'x=y']
-    ) | st.text(max_size=5),
+        [
+            '.',
+            './',
+            'a',
+            ' ',
+            '=',
+            '\\',
+            '\\057',
+            '\\000',
+            '..',
+            'type=',
+            'file',
+            'dir',
+            'link',
+            'char',
+            ' mode=',
+            '0644',
+            '-1',
+            '0o7',
+            '1_0',
+            '٣',
+            ' uid=',
+            ' gid=',
+            ' size=',
+            '9' * 5000,
+            ' time=',
+            '1.5',
+            '.',
+            ' sha256digest=',
+            KEY,
+            ' tags=',
+            'tree:',
+            ',',
+            ':',
+            ' link=',
+            ' device=',
+            'linux,1,2',
+            'linux,',
+            ' flags=',
+            ' nlink=',
+            'unread:EIO',
+            'again:',
+            'x=y',
+        ]
+    )
+    | st.text(max_size=5),
     max_size=24,
-).map(''.join)  # fmt: skip
+).map(''.join)
 
 
 def entry(name, text=FILE):
@@ -122,7 +164,8 @@ def test_the_text_is_the_one_in_the_manual():
     lines = [
         tree.format_lines(
             'Grüße.txt'.encode(),
-            tree.attributes('file', 0o644, 1000, 1000, b'eve', b'eve') + f' size=12 time=1.000000000 sha256digest={KEY}',
+            tree.attributes('file', 0o644, 1000, 1000, b'eve', b'eve')
+            + f' size=12 time=1.000000000 sha256digest={KEY}',
             'xattr:user.tag:YmFy',
         ),
         tree.format_lines(b'lat\xeen', tree.attributes('fifo', 0o10, 0, 5, b'root', b'') + ' time=1.000000000'),

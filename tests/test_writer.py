@@ -121,7 +121,9 @@ def test_a_list_names_its_pieces_in_order(store, put):
 
 
 def read_member(store, name):
-    (pack_path,) = [os.path.join(store.root, path.encode()) for path in files(store, b'packs') if not path.endswith('.index')]
+    (pack_path,) = [
+        os.path.join(store.root, path.encode()) for path in files(store, b'packs') if not path.endswith('.index')
+    ]
     return subprocess.run(['tar', 'xOf', pack_path, name], capture_output=True, check=True).stdout
 
 
@@ -149,7 +151,7 @@ def test_no_frame_mixes_trees_and_contents(make_store, codec_name):
         for number in range(200):
             writer.put('blob', b'blob %d' % number)
             writer.put('tree', b'tree %d' % number)
-        writer.put('blob', text(9 * MIB))
+        writer.put('blob', BIG)
         writer.checkpoint()
     frames = {}
     for name in files(made, b'packs'):
@@ -187,7 +189,10 @@ def test_a_big_object_gets_the_same_pieces_however_it_flows(make_store, put, blo
     one, two = make_store('none', 'one'), make_store('none', 'two')
     put(one, 'blob', BIG)
     with two.writer() as writer:
-        assert writer.put_blocks('blob', (BIG[at : at + block] for at in range(0, len(BIG), block))) == (key.of(BIG), len(BIG))
+        assert writer.put_blocks('blob', (BIG[at : at + block] for at in range(0, len(BIG), block))) == (
+            key.of(BIG),
+            len(BIG),
+        )
         writer.checkpoint()
     assert objects_on_disk(one) == objects_on_disk(two)
 
@@ -329,7 +334,9 @@ def test_loose_objects_come_before_the_pack_that_may_name_them_and_the_index_las
 
 @pytest.mark.parametrize('limit', ['CHECKPOINT_BYTES', 'CHECKPOINT_OBJECTS', 'CHECKPOINT_SECONDS'])
 def test_a_checkpoint_is_due_after_enough_bytes_objects_or_time(store, monkeypatch, limit):
-    monkeypatch.setattr(writers, limit, {'CHECKPOINT_BYTES': 3 * 512, 'CHECKPOINT_OBJECTS': 3, 'CHECKPOINT_SECONDS': 0}[limit])
+    monkeypatch.setattr(
+        writers, limit, {'CHECKPOINT_BYTES': 3 * 512, 'CHECKPOINT_OBJECTS': 3, 'CHECKPOINT_SECONDS': 0}[limit]
+    )
     calls = []
     with store.writer() as writer:
         writer.after_checkpoint = lambda: calls.append(objects_on_disk(store))
@@ -399,7 +406,9 @@ def test_a_death_at_any_rename_leaves_every_visible_object_whole(make_store, mon
             for data in (SMALL, MEDIUM_NOISE, BIG, b'x'):
                 writer.put('blob', data)
             writer.checkpoint()
-        assert all(reopened(made).objects.read('blob', key.of(data)) == data for data in (SMALL, MEDIUM_NOISE, BIG, b'x'))
+        assert all(
+            reopened(made).objects.read('blob', key.of(data)) == data for data in (SMALL, MEDIUM_NOISE, BIG, b'x')
+        )
     assert 5 < steps < 59
 
 

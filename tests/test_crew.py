@@ -1,0 +1,181 @@
+"""crew: other processes do the work, every job is answered, and nothing waits for ever."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from chkfs import crew, errors
+
+
+@pytest.fixture(autouse=True)
+def alarm():
+    """What hangs fails."""
+
+    def ring(number, frame):
+        raise RuntimeError('it hangs')
+
+    old = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 10)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, old)
+
+
+@pytest.fixture
+def make():
+    """make(function, count=2) gives a crew and the list of its results; it is closed in the end."""
+    crews = []
+
+    def make_one(function, count=2):
+        results = []
+        crews.append(crew.Crew(count, lambda: function, results.append))
+        return crews[-1], results
+
+    yield make_one
+    for made in crews:
+        made.close()
+
+
+def descriptors():
+    return len(os.listdir('/proc/self/fd'))
+
+
+def test_every_job_is_answered_by_another_process(make):
+    made, results = make(lambda job, fds: (job, os.getpid()), 3)
+    for number in range(50):
+        made.submit(number, [])
+    made.finish()
+    assert sorted(job for job, _ in results) == list(range(50))
+    pids = {pid for _, pid in results}
+    assert os.getpid() not in pids and 1 <= len(pids) <= 3
+
+
+def test_start_is_called_once_in_each_worker():
+    def start():
+        calls = [0]
+
+        def count(job, fds):
+            calls[0] += 1
+            return calls[0], os.getpid()
+
+        return count
+
+    results = []
+    made = crew.Crew(2, start, results.append)
+    for _ in range(10):
+        made.submit(None, [])
+    made.finish()
+    made.close()
+    for pid in {pid for _, pid in results}:
+        counts = sorted(count for count, worker in results if worker == pid)
+        assert counts == list(range(1, len(counts) + 1))
+
+
+@pytest.mark.parametrize('count', [0, 1, crew.MOST_DESCRIPTORS])
+def test_descriptors_are_handed_over_and_closed(make, tmp_path, count):
+    paths = [tmp_path / str(number) for number in range(count)]
+    for path in paths:
+        path.write_text(path.name)
+    made, results = make(lambda job, fds: [os.read(fd, 10) for fd in fds])
+    before = descriptors()
+    for _ in range(3):
+        made.submit('read them', [os.open(path, os.O_RDONLY) for path in paths])
+    assert descriptors() == before
+    made.finish()
+    assert results[0] == [str(number).encode() for number in range(count)]
+
+
+def test_a_worker_closes_what_it_was_handed(make, tmp_path):
+    made, results = make(lambda job, fds: descriptors(), 1)
+    for _ in range(5):
+        made.submit(None, [os.open(tmp_path, os.O_RDONLY) for _ in range(50)])
+    made.finish()
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize('size', [0, 1 << 10, 3 << 20])
+def test_jobs_of_any_size_arrive_whole(make, size):
+    data = os.urandom(size)
+    made, results = make(lambda job, fds: len(job) if job == data else 'other')
+    for _ in range(4):
+        made.submit(data, [])
+    made.finish()
+    assert results == [size] * 4
+
+
+@pytest.mark.parametrize('size', [0, 1 << 10, 3 << 20])
+def test_results_of_any_size_arrive_whole(make, size):
+    made, results = make(lambda job, fds: bytes([job]) * size)
+    for number in range(4):
+        made.submit(number, [])
+    made.finish()
+    assert sorted(results) == [bytes([number]) * size for number in range(4)]
+
+
+def test_large_jobs_and_large_results_at_once_do_not_hang(make):
+    made, results = make(lambda job, fds: job)
+    for number in range(8):
+        made.submit(bytes([number]) * (1 << 20), [])
+    made.finish()
+    assert sorted(results) == [bytes([number]) * (1 << 20) for number in range(8)]
+
+
+def test_a_worker_that_dies_is_an_error_and_no_hang(make):
+    made, _ = make(lambda job, fds: os._exit(3) if job == 'die' else job, 1)
+    made.submit('live', [])
+    made.finish()
+    made.submit('die', [])
+    with pytest.raises(errors.Error, match='died'):
+        made.finish()
+
+
+@pytest.mark.xfail(
+    strict=True, reason='crew._read: a peer that dies with work waiting is a ConnectionResetError, not the end'
+)
+def test_a_worker_that_dies_with_more_work_waiting_is_the_same_error(make):
+    made, _ = make(lambda job, fds: (time.sleep(0.05), os._exit(3)), 1)
+    made.submit('die', [])
+    made.submit('never seen', [])
+    with pytest.raises(errors.Error, match='died'):
+        made.finish()
+
+
+def test_an_exception_in_a_worker_is_an_error_and_no_hang(make):
+    made, _ = make(lambda job, fds: 1 // 0)
+    with pytest.raises(errors.Error, match='died'):
+        made.submit('x', [])
+        made.finish()
+
+
+def test_descriptors_are_closed_even_when_the_worker_died(make, tmp_path):
+    made, _ = make(lambda job, fds: os._exit(3), 1)
+    before = descriptors()
+    made.submit('die', [os.open(tmp_path, os.O_RDONLY)])
+    with pytest.raises(errors.Error):
+        made.finish()
+    with pytest.raises((errors.Error, OSError)):
+        made.submit('too late', [os.open(tmp_path, os.O_RDONLY)])
+    assert descriptors() == before
+
+
+def test_closing_leaves_no_process_and_no_descriptor():
+    before = descriptors()
+    made = crew.Crew(3, lambda: lambda job, fds: os.getpid(), lambda result: None)
+    made.submit(None, [])
+    made.close()
+    assert descriptors() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_closing_waits_for_the_job_at_hand(tmp_path):
+    def slow(job, fds):
+        time.sleep(0.05)
+        (tmp_path / 'done').touch()
+
+    made = crew.Crew(1, lambda: slow, lambda result: None)
+    made.submit(None, [])
+    made.close()
+    assert (tmp_path / 'done').exists()

@@ -1,0 +1,268 @@
+"""fsck: every kind of damage is named with whom it hurts, and repair deletes nothing."""
+
+import hashlib
+import os
+
+import pytest
+
+from chkfs import errors, fsck, pack, snapshot, tree
+from chkfs import store as stores
+
+MEDIUM = hashlib.shake_128(b'medium').digest(300 << 10)
+
+
+class Made:
+    """A store with one snapshot of dir/small and medium, at refs/backups/photos."""
+
+    def __init__(self, store, put):
+        self.root = store.root
+        self.small, self.medium = put(store, 'blob', b'small'), put(store, 'blob', MEDIUM)
+        self.sub = put(store, 'tree', tree.build([self.file('small', self.small)]))
+        below = tree.parse_line(f'./dir type=dir mode=0755 tags=tree:{self.sub}')
+        self.top = put(store, 'tree', tree.build([below, self.file('medium', self.medium)]))
+        self.snapshot = put(store, 'snapshot', self.text())
+        store.refs.update('refs/backups/photos', self.snapshot)
+        # without this all would still be in the frames that this process has unpacked
+        self.store = stores.Store(store.root)
+
+    @staticmethod
+    def file(name, found):
+        return tree.parse_line(f'./{name} type=file mode=0644 size=1 sha256digest={found}')
+
+    def text(self, *lines):
+        return snapshot.Snapshot(
+            [('root', f'. type=dir mode=0755 tags=tree:{self.top}'), ('name', 'photos'), *lines]
+        ).format()
+
+    def path(self, name):
+        return os.path.join(self.root, name.encode())
+
+    def loose(self, type, found):
+        return self.path(f'objects/{type}/{found[:2]}/{found}')
+
+    def pack_of(self, name):
+        """Path of the pack that holds a member, and of its index."""
+        for index in os.listdir(self.path('packs')):
+            if index.endswith(b'.index'):
+                with open(os.path.join(self.path('packs'), index), 'rb') as file:
+                    if any(place.name == name for place in pack.parse_index(file.read())):
+                        return self.path('packs/' + os.fsdecode(index[:-6]) + '.tar.gz'), self.path(
+                            'packs/' + os.fsdecode(index)
+                        )
+        raise AssertionError(name)
+
+    def check(self, full=False, since=None):
+        work = fsck.Fsck(stores.Store(self.root))
+        return [(problem.kind, problem.where, problem.affects) for problem in work.check(full, since)]
+
+    def repair(self, full=True):
+        work = fsck.Fsck(stores.Store(self.root))
+        list(work.check(full))
+        return list(work.repair())
+
+
+@pytest.fixture
+def made(store, put):
+    return Made(store, put)
+
+
+def flip(path, at=100):
+    os.chmod(path, 0o600)
+    with open(path, 'r+b') as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes((byte[0] ^ 0xFF,)))
+
+
+@pytest.mark.parametrize('full', [False, True])
+def test_a_whole_store_has_no_problem(made, full, store_on_disk):
+    before = store_on_disk(made.store)
+    assert made.check(full) == []
+    assert made.check(full, made.snapshot) == []
+    assert store_on_disk(made.store) == before
+    assert made.repair(full) == []
+
+
+def test_an_empty_store_has_no_problem(store):
+    assert list(fsck.Fsck(store).check(True)) == []
+
+
+@pytest.mark.parametrize('harm', ['lost', 'cut', 'flipped'])
+def test_a_bad_index_is_named_and_rebuilt(made, harm):
+    _, index = made.pack_of(f'blob/{made.small}')
+    with open(index, 'rb') as file:
+        good = file.read()
+    if harm == 'lost':
+        os.unlink(index)
+    elif harm == 'cut':
+        os.truncate(index, 50)
+    else:
+        flip(index, 20)
+    where = os.path.relpath(index, made.root).decode()
+    assert made.check() == [('index', where, ())]
+    assert len(made.repair()) == 1
+    assert made.check(True) == []
+    with open(index, 'rb') as file:
+        assert file.read() == good
+
+
+def test_a_lost_pack_is_found_by_what_misses_it(made):
+    path, index = made.pack_of(f'blob/{made.small}')
+    os.unlink(path)
+    assert made.check() == [
+        ('stray', os.path.relpath(index, made.root).decode(), ()),
+        ('missing', f'blob/{made.small}', (f'{made.snapshot}:dir/small',)),
+    ]
+
+
+def test_a_lost_file_is_found_by_what_misses_it(made):
+    os.unlink(made.loose('blob', made.medium))
+    assert made.check() == [('missing', f'blob/{made.medium}', (f'{made.snapshot}:medium',))]
+
+
+def test_a_damaged_pack_is_found_by_reading_all(made):
+    path, _ = made.pack_of(f'blob/{made.small}')
+    flip(path, 15)
+    where = os.path.relpath(path, made.root).decode()
+    assert made.check() == []
+    assert made.check(True) == [
+        ('damaged', where, ()),
+        ('damaged', f'blob/{made.small}', ()),
+        ('missing', f'blob/{made.small}', (f'{made.snapshot}:dir/small',)),
+    ]
+
+
+def test_a_damaged_file_is_found_by_reading_all_and_set_aside(made):
+    path = made.loose('blob', made.medium)
+    flip(path)
+    where = os.path.relpath(path, made.root).decode()
+    assert made.check() == []
+    assert made.check(True) == [
+        ('damaged', where, ()),
+        ('missing', f'blob/{made.medium}', (f'{made.snapshot}:medium',)),
+    ]
+    assert len(made.repair()) == 1
+    assert not os.path.exists(path)
+    kept = [name for top, _, names in os.walk(made.path('incoming')) for name in names]
+    assert [name.startswith(made.medium.encode()) or made.medium.encode() in name for name in kept] == [True]
+
+
+def test_an_empty_file_is_found_without_reading(made):
+    path = made.loose('blob', made.medium)
+    os.chmod(path, 0o600)
+    os.truncate(path, 0)
+    assert [problem[:2] for problem in made.check()][0] == ('damaged', os.path.relpath(path, made.root).decode())
+
+
+def test_a_damaged_file_with_a_good_copy_hurts_nobody(made):
+    with open(made.loose('blob', made.medium) + b'.gz', 'wb') as file:
+        file.write(b'not gzip')
+    assert made.check(True) == [('damaged', f'objects/blob/{made.medium[:2]}/{made.medium}.gz', ())]
+
+
+def test_a_damaged_ref_is_named(made):
+    with open(made.path('refs/backups/photos'), 'wb') as file:
+        file.write(b'damage')
+    assert made.check() == [('ref', 'refs/backups/photos', ())]
+
+
+def test_a_ref_to_nothing_is_named(made):
+    made.store.refs.update('refs/backups/photos', 'a' * 64)
+    assert made.check() == [('ref', 'refs/backups/photos', ())]
+
+
+@pytest.mark.parametrize('content', [b'', b'no snapshot'])
+def test_a_damaged_snapshot_is_named(made, content):
+    path = made.loose('snapshot', made.snapshot)
+    os.chmod(path, 0o600)
+    with open(path, 'wb') as file:
+        file.write(content)
+    kinds = {problem[:2] for problem in made.check()}
+    assert {('damaged', f'snapshot/{made.snapshot}'), ('ref', 'refs/backups/photos')} <= kinds
+
+
+def test_a_missing_parent_is_named(made, put):
+    put(made.store, 'snapshot', made.text(('parent', 'a' * 64)))
+    assert ('missing', f'snapshot/{"a" * 64}', ()) in made.check()
+
+
+@pytest.mark.parametrize(
+    'line', ['rubbish', './../x type=fifo mode=0644', './x type=file mode=0644 size=1 sha256digest=123']
+)
+def test_a_bad_line_of_a_tree_is_named_with_its_path(made, put, line):
+    bad = put(made.store, 'tree', (tree.HEADER + line + '\n').encode())
+    made.top = put(made.store, 'tree', tree.build([tree.parse_line(f'./bad type=dir mode=0755 tags=tree:{bad}')]))
+    found = put(made.store, 'snapshot', made.text())
+    (problem,) = made.check()
+    assert problem[0] == 'damaged' and problem[2][0].startswith(f'{found}:bad')
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'packs/junk',
+        'objects/blob/ab/junk',
+        'objects/x/ab/y',
+        f'packs/pack-{"a" * 64}.index',
+        f'objects/blob/cd/{"ab" * 32}',
+    ],
+)
+def test_what_does_not_belong_there_is_named(made, name):
+    os.makedirs(os.path.dirname(made.path(name)), exist_ok=True)
+    with open(made.path(name), 'wb') as file:
+        file.write(b'junk')
+    assert made.check(True) == [('stray', name, ())]
+    made.repair()
+    assert os.path.exists(made.path(name))
+
+
+@pytest.mark.parametrize('name', ['objects/junk', 'objects/blob/junk'])
+def test_a_file_where_directories_belong_is_named(made, name):
+    with open(made.path(name), 'wb') as file:
+        file.write(b'junk')
+    assert [problem[0] for problem in made.check(True)] == ['stray']
+
+
+def test_since_what_is_no_snapshot_is_an_error(made):
+    with pytest.raises(errors.Error):
+        made.check(since=made.medium)
+
+
+def test_since_leaves_out_what_is_reached_from_there(made):
+    os.unlink(made.loose('blob', made.medium))
+    assert made.check(since=made.snapshot) == []
+
+
+def test_a_lost_ref_is_brought_back(made):
+    os.unlink(made.path('refs/backups/photos'))
+    work = fsck.Fsck(made.store)
+    assert list(work.check()) == []
+    assert [found.key for found in work.dangling] == [made.snapshot]
+    assert len(list(work.repair())) == 2
+    assert (
+        made.store.refs.read('refs/backups/photos')
+        == made.store.refs.read(f'refs/recovered/{made.snapshot}')
+        == made.snapshot
+    )
+    assert made.repair() == []
+
+
+def test_repair_takes_no_byte_away(made):
+    """Whatever was in the store before is in it afterwards, if only set aside."""
+
+    def contents():
+        found = set()
+        for top, _, names in os.walk(made.root):
+            for name in names:
+                with open(os.path.join(top, name), 'rb') as file:
+                    found.update(file.read().splitlines() if b'/logs/' in top else [file.read()])
+        return found
+
+    flip(made.loose('blob', made.medium))
+    flip(made.pack_of(f'blob/{made.small}')[0], 15)
+    flip(made.pack_of(f'tree/{made.top}')[1], 15)
+    os.unlink(made.path('refs/backups/photos'))
+    before = contents()
+    made.repair()
+    assert before <= contents()

@@ -1,0 +1,864 @@
+"""ingest: a live directory becomes trees; what is unchanged is not read, what goes wrong is said and passed over."""
+
+import errno
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import time
+
+import pytest
+
+from chkfs import cache, errors, exclude, key, metadata, tree
+from chkfs import store as stores
+from chkfs import writer as writers
+
+OLD = 10**18  # ns: some day in 2001
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
+
+
+def write(*parts, data=b'data', time_ns=OLD):
+    """Makes a file with an old time, and the directories above it."""
+    path = os.path.join(*parts)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, 'wb') as file:
+        file.write(data)
+    os.utime(path, ns=(time_ns, time_ns))
+    return path
+
+
+def mount(*arguments):
+    if subprocess.run(['mount', *arguments], capture_output=True).returncode:
+        pytest.skip('cannot mount here')
+
+
+def unmount(path):
+    subprocess.run(['umount', '-l', path], check=True)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """opened(name, action) calls action just before a file or directory of that name is opened."""
+    actions, real = {}, os.open
+
+    def hooked(path, flags, *arguments, **options):
+        name = os.path.basename(os.fsencode(path))
+        if name in actions and not flags & os.O_CREAT:
+            actions[name]()
+        return real(path, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, 'open', hooked)
+    return actions.__setitem__
+
+
+@pytest.fixture
+def full(source):
+    """A source with some of everything, all of it old."""
+    write(source, b'a')
+    write(source, b'empty', data=b'')
+    write(source, b'medium', data=os.urandom(300 << 10))
+    write(source, b'sub', b'deep', b'er', b'file', data=b'deep')
+    write(source, b'sub', b'other', data=b'other')
+    write(source, 'Grüße'.encode(), data=b'utf-8')
+    write(source, b'lat\xeen', data=b'latin')
+    os.mkdir(os.path.join(source, b'no files'))
+    os.symlink(b'nowhere', os.path.join(source, b'link'))
+    os.mkfifo(os.path.join(source, b'fifo'))
+    os.link(os.path.join(source, b'a'), os.path.join(source, b'sub', b'same as a'))
+    return source
+
+
+def raise_error(number):
+    raise OSError(number, os.strerror(number))
+
+
+# ---- what is stored ----
+
+
+def test_a_tree_is_exactly_what_the_manual_says(store, backup, source, later):
+    write(source, b'file', data=b'hello')
+    write(source, 'ü'.encode(), data=b'')
+    os.symlink(b'a b', os.path.join(source, b'link'))
+    os.utime(os.path.join(source, b'link'), ns=(0, -1), follow_symlinks=False)
+    os.mkdir(os.path.join(source, b'dir'))
+    os.utime(os.path.join(source, b'dir'), ns=(0, 5))
+    for name, mode in ((b'file', 0o6640), ('ü'.encode(), 0o000), (b'dir', 0o1777)):
+        os.chmod(os.path.join(source, name), mode)
+    owners = metadata.Owners()
+    uid, gid = os.geteuid(), os.getegid()
+    owner = f'uid={uid} gid={gid} uname={owners.user(uid).decode()} gname={owners.group(gid).decode()}'
+    expected = (
+        '#mtree\n# chkfs tree 1\n. type=dir\n'
+        f'./dir type=dir mode=1777 {owner} time=0.000000005 tags=tree:{key.of(tree.format(()))}\n'
+        f'./file type=file mode=6640 {owner} size=5 time=1000000000.000000000 sha256digest={key.of(b"hello")}\n'
+        f'./link type=link mode=0777 {owner} time=-1.999999999 link=a\\040b\n'
+        '# ü\n'
+        f'./\\303\\274 type=file mode=0000 {owner} size=0 time=1000000000.000000000'
+        f' sha256digest={key.of(b"")} tags=enc:utf-8\n'
+    )
+    found = backup(source)
+    assert store.objects.read('tree', found.root.key).decode() == expected
+    status = os.lstat(source)
+    mtime = tree.format_time(status.st_mtime_ns)
+    assert found.result.root == (
+        f'. type=dir mode={stat.S_IMODE(status.st_mode):04o} {owner} time={mtime} tags=tree:{key.of(expected.encode())}'
+    )
+
+
+def test_everything_is_stored_and_counted(backup, full, later):
+    found = backup(full)
+    assert sorted(found.entries) == sorted(
+        [
+            b'a',
+            b'empty',
+            b'medium',
+            b'sub',
+            b'sub/deep',
+            b'sub/deep/er',
+            b'sub/deep/er/file',
+            b'sub/other',
+            'Grüße'.encode(),
+            b'lat\xeen',
+            b'no files',
+            b'link',
+            b'fifo',
+            b'sub/same as a',
+        ]
+    )
+    assert found.read(b'sub/deep/er/file') == b'deep'
+    assert found.read(b'lat\xeen') == b'latin'
+    sizes = 4 + 0 + (300 << 10) + 4 + 5 + 5 + 5 + 4
+    assert (found.result.files, found.result.bytes, found.result.skipped, found.result.changed) == (8, sizes, 0, 0)
+    assert found.result.read_bytes == sizes
+    assert found.lines == [] and len(found.result.mounts) == 1
+    for entry in found.entries.values():
+        tree.check(entry)
+
+
+def test_every_kind_of_entry_is_stored(store, backup, source, monkeypatch):
+    monkeypatch.chdir(os.fsdecode(source))
+    os.mkfifo('fifo', 0o620)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind('sock')
+    server.close()
+    for name, target in (
+        (b'dangling', b'no/such'),
+        (b'odd', b'\xff\n \\#%'),
+        (b'long', b'x' * 4000),
+        (b'self', b'self'),
+    ):
+        os.symlink(target, name)
+    found = backup(source)
+    assert {
+        path: (entry.type, entry.link if entry.type == 'link' else None) for path, entry in found.entries.items()
+    } == {
+        b'fifo': ('fifo', None),
+        b'sock': ('socket', None),
+        b'dangling': ('link', b'no/such'),
+        b'odd': ('link', b'\xff\n \\#%'),
+        b'long': ('link', b'x' * 4000),
+        b'self': ('link', b'self'),
+    }
+
+
+@AS_ROOT
+def test_devices_are_stored_by_their_numbers(backup, source):
+    os.mknod(os.path.join(source, b'c'), stat.S_IFCHR | 0o620, os.makedev(5, 1))
+    os.mknod(os.path.join(source, b'b'), stat.S_IFBLK | 0o660, os.makedev(259, 70000))
+    entries = backup(source).entries
+    assert (entries[b'c'].type, entries[b'c'].device) == ('char', (5, 1))
+    assert (entries[b'b'].type, entries[b'b'].device) == ('block', (259, 70000))
+
+
+@AS_ROOT
+def test_owners_without_a_name_are_stored_by_number(backup, source):
+    os.chown(write(source, b'file'), 3_987_654, 3_987_655)
+    fields = backup(source).entries[b'file'].fields
+    assert (fields['uid'], fields['gid'], 'uname' in fields, 'gname' in fields) == ('3987654', '3987655', False, False)
+
+
+def test_every_name_of_a_file_carries_the_same_first_name(backup, source):
+    write(source, b'z, first')
+    for name in (b'sub/two', b'sub/three', b'sub/deep/four'):
+        os.makedirs(os.path.dirname(os.path.join(source, name)), exist_ok=True)
+        os.link(os.path.join(source, b'z, first'), os.path.join(source, name))
+    write(source, b'sub/single')
+    entries = backup(source).entries
+    linked = {path: entry.tag('hl') for path, entry in entries.items() if entry.type == 'file'}
+    assert linked == {b'z, first': 'z\\054\\040first', b'sub/two': 'z\\054\\040first', b'sub/three': 'z\\054\\040first',
+                      b'sub/deep/four': 'z\\054\\040first', b'sub/single': None}  # fmt: skip
+    assert len({entries[path].key for path in linked if path != b'sub/single'}) == 1
+
+
+def test_a_hard_linked_file_is_read_once(backup, source, later):
+    write(source, b'a', data=b'x' * 1000)
+    os.link(os.path.join(source, b'a'), os.path.join(source, b'b'))
+    found = backup(source)
+    assert found.entries[b'a'].key == found.entries[b'b'].key == key.of(b'x' * 1000)
+    assert found.written_objects == 2  # the blob and the tree
+
+
+def test_equal_directories_at_different_places_are_one_tree(backup, source):
+    for place in (b'one', b'deep/er/two'):
+        write(source, place, b'file')
+        write(source, place, b'sub', b'other')
+        os.utime(os.path.join(source, place, b'sub'), ns=(OLD, OLD))
+    entries = backup(source).entries
+    assert entries[b'one'].key == entries[b'deep/er/two'].key
+    assert entries[b'one'].key != entries[b'deep'].key
+
+
+def test_no_number_of_a_device_or_an_inode_gets_into_a_tree(make_store, backup, source, tmp_path, later):
+    """Two copies of the same directory give the same tree, as would two mounts of the same drive."""
+    write(source, b'file')
+    os.link(os.path.join(source, b'file'), os.path.join(source, b'second'))
+    os.utime(source, ns=(OLD, OLD))
+    copied = os.fsencode(tmp_path / 'copied')
+    subprocess.run(['cp', '-a', source, copied], check=True)
+    assert backup(source).result.root == backup(copied).result.root
+
+
+def test_three_hundred_levels_of_names_of_255_bytes(backup, source):
+    fd, name = os.open(source, os.O_RDONLY), b'n' * 255
+    for _ in range(300):
+        os.mkdir(name, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(os.open(b'bottom', os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+    os.close(fd)
+    found = backup(source)
+    paths = list(found.entries)
+    assert len(paths) == 301 and paths[-1] == (name + b'/') * 300 + b'bottom'
+    assert found.result.files == 1 and found.result.skipped == 0
+
+
+def test_a_thousand_files_in_one_directory(backup, source, later):
+    for number in range(1000):
+        write(source, b'%d' % number, data=b'%d' % number)
+    found = backup(source)
+    assert found.result.files == len(found.entries) == 1000
+    assert backup(source).result.read_bytes == 0
+
+
+# ---- sources ----
+
+
+def test_one_file_may_be_a_source(store, backup, source, later):
+    path = write(source, b'file', data=b'alone')
+    found = backup(path)
+    assert (found.root.name, found.root.type, found.root.key) == (b'.', 'file', key.of(b'alone'))
+    assert found.root.time_ns == OLD
+    assert store.objects.read('blob', found.root.key) == b'alone'
+    assert (found.result.files, found.result.bytes) == (1, 5)
+
+
+def test_a_symlink_to_a_directory_is_followed_as_a_source(backup, source, tmp_path):
+    write(source, b'file')
+    os.symlink(source, os.fsencode(tmp_path / 'link'))
+    assert list(backup(os.fsencode(tmp_path / 'link')).entries) == [b'file']
+
+
+@pytest.mark.parametrize('kind', ['missing', 'fifo', 'dangling'])
+def test_a_source_that_cannot_be_stored_is_an_error(backup, source, kind):
+    path = os.path.join(source, b'x')
+    if kind == 'fifo':
+        os.mkfifo(path)
+    elif kind == 'dangling':
+        os.symlink(b'nowhere', path)
+    with pytest.raises(errors.Error):
+        backup(path)
+
+
+def test_a_relative_source_is_taken(backup, source, monkeypatch):
+    write(source, b'sub', b'file')
+    monkeypatch.chdir(os.fsdecode(source))
+    assert list(backup(b'sub').entries) == [b'file']
+    assert sorted(backup(b'.').entries) == [b'sub', b'sub/file']
+
+
+# ---- the second run ----
+
+
+def test_a_second_run_reads_nothing_and_writes_nothing(backup, full, later, opened, store_on_disk, store):
+    first = backup(full)
+    before = store_on_disk(store)
+    opens = []
+    for name in (b'a', b'empty', b'medium', b'file', b'other', b'same as a', 'Grüße'.encode(), b'lat\xeen'):
+        opened(name, lambda name=name: opens.append(name))
+    second = backup(full)
+    assert second.result.root == first.result.root
+    assert (second.result.read_bytes, second.written_objects, opens) == (0, 0, [])
+    assert (second.result.files, second.result.bytes) == (first.result.files, first.result.bytes)
+    after, incoming = store_on_disk(store), os.path.join(store.root, b'incoming')
+    del before[incoming], after[incoming]  # where every writer has a directory for a while
+    assert after == before
+
+
+def test_without_the_cache_the_second_run_reads_everything_and_stores_the_same(backup, full, later, tmp_path):
+    first = backup(full)
+    shutil.rmtree(tmp_path / 'cache')
+    second = backup(full)
+    assert second.result.root == first.result.root
+    assert second.result.read_bytes == first.result.read_bytes > 0
+    assert second.written_objects == 0
+
+
+def test_a_run_without_any_cache_stores_the_same(backup, full, later):
+    assert backup(full, cache=cache.ScanCache(None)).result.root == backup(full).result.root
+
+
+def test_only_what_changed_is_read_again(backup, full, later):
+    backup(full)
+    write(full, b'sub', b'other', data=b'changed!')
+    second = backup(full)
+    assert second.result.read_bytes == 8
+    assert second.read(b'sub/other') == b'changed!'
+    assert second.written_objects == 3  # the blob, sub, the top
+
+
+def test_changed_content_of_the_same_size_and_mtime_is_seen(backup, source, later):
+    path = write(source, b'file', data=b'before')
+    assert backup(source).read(b'file') == b'before'
+    ctime = os.lstat(path).st_ctime_ns
+    while os.lstat(path).st_ctime_ns == ctime:
+        write(source, b'file', data=b'after!')
+    assert os.lstat(path).st_mtime_ns == OLD and os.path.getsize(path) == 6
+    assert backup(source).read(b'file') == b'after!'
+
+
+def test_a_file_replaced_by_another_of_the_same_looks_is_seen(backup, source, later):
+    write(source, b'file', data=b'before')
+    backup(source)
+    write(source, b'new', data=b'after!')
+    os.rename(os.path.join(source, b'new'), os.path.join(source, b'file'))
+    assert backup(source).read(b'file') == b'after!'
+
+
+@pytest.mark.parametrize('change', ['mode', 'mtime', 'name', 'new', 'removed', 'symlink'])
+def test_every_change_of_a_directory_is_seen(backup, source, later, change):
+    write(source, b'sub', b'file')
+    write(source, b'sub', b'other')
+    os.symlink(b'old', os.path.join(source, b'sub', b'link'))
+    first = backup(source)
+    path = os.path.join(source, b'sub', b'file')
+    if change == 'mode':
+        os.chmod(path, 0o611)
+    elif change == 'mtime':
+        os.utime(path, ns=(OLD, OLD + 1))
+    elif change == 'name':
+        os.rename(path, path + b'2')
+    elif change == 'new':
+        write(source, b'sub', b'third')
+    elif change == 'removed':
+        os.unlink(path)
+    else:
+        os.unlink(os.path.join(source, b'sub', b'link'))
+        os.symlink(b'new', os.path.join(source, b'sub', b'link'))
+    second = backup(source)
+    assert second.result.root != first.result.root
+    assert second.result.read_bytes <= 4
+    assert second.result.root == backup(source, cache=cache.ScanCache(None)).result.root
+
+
+def test_a_new_first_name_of_a_file_changes_its_other_names(backup, source, later):
+    write(source, b'b', b'name')
+    os.link(os.path.join(source, b'b', b'name'), os.path.join(source, b'b', b'second'))
+    assert backup(source).entries[b'b/second'].tag('hl') == 'b/name'
+    os.link(os.path.join(source, b'b', b'name'), os.path.join(source, b'a'))
+    found = backup(source)
+    assert {path: entry.tag('hl') for path, entry in found.entries.items() if entry.type == 'file'} == {
+        b'a': 'a', b'b/name': 'a', b'b/second': 'a'
+    }  # fmt: skip
+
+
+def test_a_moved_directory_is_stored_under_its_new_name(backup, source, later):
+    write(source, b'one', b'file')
+    first = backup(source)
+    os.rename(os.path.join(source, b'one'), os.path.join(source, b'two'))
+    second = backup(source)
+    assert list(second.entries) == [b'two', b'two/file']
+    assert second.entries[b'two'].key == first.entries[b'one'].key
+
+
+def test_two_sources_on_one_filesystem_share_what_is_known(backup, source, later):
+    write(source, b'sub', b'file')
+    backup(source)
+    again = backup(os.path.join(source, b'sub'))
+    assert again.result.read_bytes == 0 and list(again.entries) == [b'file']
+
+
+# ---- the racy ----
+
+
+@pytest.fixture
+def fat(monkeypatch):
+    """The source is on a filesystem that keeps neither ctimes nor inodes, and times to two seconds only."""
+    real = metadata.filesystem
+    lie = {'type': 'vfat', 'granularity_ns': 2 * 10**9, 'has_stable_inodes': False, 'has_true_ctime': False}
+    monkeypatch.setattr(metadata, 'filesystem', lambda path, fd: real(path, fd)._replace(**lie))
+
+
+def test_what_changed_just_now_is_read_again_the_next_time(backup, source, monkeypatch):
+    """Its time may not tell a later change: it may be made within the same tick of the clock."""
+    path = write(source, b'racy', data=b'new')  # with an old mtime, but a ctime of now
+    monkeypatch.setattr(time, 'time_ns', lambda: os.lstat(path).st_ctime_ns + 10**6)
+    assert backup(source).result.read_bytes == 3
+    assert backup(source).result.read_bytes == 3
+
+
+def test_what_has_the_mtime_of_now_is_read_again_even_without_ctime(backup, source, fat, monkeypatch):
+    monkeypatch.setattr(time, 'time_ns', lambda: OLD)
+    write(source, b'racy', data=b'new', time_ns=OLD - 10**9)
+    write(source, b'old', data=b'settled', time_ns=OLD - 10**10)
+    assert backup(source).result.read_bytes == 10
+    assert backup(source).result.read_bytes == 3
+
+
+def test_a_change_within_the_same_tick_is_seen(backup, source, fat, monkeypatch):
+    """Neither size nor time tells of it, and there is nothing else on such a filesystem."""
+    clock = [OLD + 10**6]
+    monkeypatch.setattr(time, 'time_ns', lambda: clock[0])
+    write(source, b'file', data=b'before')
+    assert backup(source).read(b'file') == b'before'
+    write(source, b'file', data=b'after!')
+    clock[0] += 3600 * 10**9
+    assert backup(source).read(b'file') == b'after!'
+    assert backup(source).result.read_bytes == 0
+
+
+def test_a_change_of_a_symlink_within_the_same_tick_is_seen(backup, source, fat, monkeypatch):
+    clock, path = [OLD + 10**6], os.path.join(source, b'link')
+    monkeypatch.setattr(time, 'time_ns', lambda: clock[0])
+    for target in (b'before', b'after!'):
+        if os.path.lexists(path):
+            os.unlink(path)
+        os.symlink(target, path)
+        os.utime(path, ns=(OLD, OLD), follow_symlinks=False)
+        assert backup(source).entries[b'link'].link == target
+        clock[0] += 3600 * 10**9
+
+
+def test_after_a_while_the_racy_is_settled(backup, source, later):
+    write(source, b'file', time_ns=OLD)
+    backup(source)
+    later(60)
+    assert backup(source).result.read_bytes == 0
+
+
+@pytest.mark.parametrize('time_ns', [4_102_444_800 * 10**9, -(10**18), 0, 2**31 * 10**9, -1])
+def test_times_of_the_far_future_and_past_are_recognised(backup, source, later, time_ns):
+    path = write(source, b'file', time_ns=time_ns)
+    if os.lstat(path).st_mtime_ns != time_ns:
+        pytest.skip('this filesystem has no such times')
+    found = backup(source)
+    assert found.entries[b'file'].time_ns == time_ns
+    assert backup(source).result.read_bytes == 0
+
+
+# ---- rows and what they name ----
+
+
+def test_nothing_is_believed_of_a_store_that_lost_its_objects(store, backup, full, later):
+    first = backup(full)
+    for name in (b'packs', b'objects'):
+        shutil.rmtree(os.path.join(store.root, name))
+        os.mkdir(os.path.join(store.root, name))
+    again = backup(full, store=stores.Store(store.root))
+    assert again.result.root == first.result.root
+    assert again.read(b'a') == b'data' and len(again.entries) == 14
+
+
+@pytest.mark.parametrize('form', ['loose', 'packed'])
+def test_contents_that_the_store_lost_are_stored_again(store, backup, source, later, put, form):
+    data = os.urandom(300 << 10) if form == 'loose' else b'small'
+    write(source, b'file', data=data)
+    put(store, 'blob', data)  # first, so that it lies in another pack than the tree
+    lost = [os.path.join(top, name) for top, _, names in os.walk(store.root) for name in names if len(name) >= 64]
+    assert backup(source).read(b'file') == data
+    for path in lost:
+        os.unlink(path)
+    reopened = stores.Store(store.root)
+    assert not reopened.objects.has('blob', key.of(data))
+    assert backup(source, store=reopened).read(b'file') == data
+
+
+def test_rows_become_valid_only_with_their_objects(store, backup, full, later):
+    """A run that dies before its checkpoint leaves a cache that knows nothing of it."""
+
+    class Death(BaseException):
+        pass
+
+    def die(path, result):
+        if path == b'sub':
+            raise Death
+
+    with pytest.raises(Death):
+        backup(full, step=die)
+    assert list(store.objects.keys('blob')) == []
+    found = backup(full)
+    assert found.result.read_bytes == found.result.bytes
+
+
+def test_after_a_death_only_what_was_not_secured_is_read_again(store, backup, source, later, monkeypatch):
+    class Death(BaseException):
+        pass
+
+    monkeypatch.setattr(writers, 'CHECKPOINT_BYTES', 100 << 10)
+    for directory in (b'a', b'b', b'c'):
+        for number in range(20):
+            write(source, directory, b'%d' % number, data=os.urandom(10 << 10))
+
+    def die(path, result):
+        if path == b'c':
+            raise Death
+
+    with pytest.raises(Death):
+        backup(source, step=die)
+    found = backup(source)
+    assert found.result.bytes == 600 << 10
+    assert found.result.read_bytes <= 300 << 10
+    assert found.result.root == backup(source, cache=cache.ScanCache(None)).result.root
+
+
+def test_an_interrupted_run_secures_what_it_read(backup, source, later):
+    write(source, b'a', b'file', data=b'x' * 1000)
+    write(source, b'b', b'file', data=b'y' * 100)
+
+    def stop(path, result):
+        if path == b'b':
+            raise errors.Interrupted
+
+    with pytest.raises(errors.Interrupted):
+        backup(source, step=stop)
+    assert backup(source).result.read_bytes == 100
+
+
+# ---- what goes wrong ----
+
+
+@pytest.mark.parametrize('number, word', [(errno.EACCES, 'EACCES'), (errno.EIO, 'EIO'), (errno.ENXIO, 'ENXIO')])
+def test_a_file_that_cannot_be_opened_is_tagged_and_counted(backup, full, opened, later, number, word):
+    opened(b'other', lambda: raise_error(number))
+    found = backup(full)
+    entry = found.entries[b'sub/other']
+    assert (entry.type, entry.size, entry.key, entry.tag('unread')) == ('file', 5, None, word)
+    tree.check(entry)
+    assert found.result.skipped == 1
+    assert len(found.lines) == 1 and "'sub/other'" in found.lines[0] and os.strerror(number) in found.lines[0]
+    assert found.read(b'sub/deep/er/file') == b'deep' and len(found.entries) == 14
+
+
+def test_a_file_that_cannot_be_read_is_tried_again_the_next_time(backup, full, opened, later):
+    opened(b'other', lambda: raise_error(errno.EIO))
+    assert backup(full).result.skipped == 1
+    opened(b'other', lambda: None)
+    found = backup(full)
+    assert found.read(b'sub/other') == b'other'
+    assert (found.result.skipped, found.result.read_bytes) == (0, 5)
+
+
+def test_a_file_that_fails_in_the_middle_is_tagged(backup, source, monkeypatch):
+    write(source, b'bad', data=b'x' * (400 << 10))
+    write(source, b'good')
+    bad = os.stat(os.path.join(source, b'bad')).st_ino
+    read = os.read
+
+    def failing(fd, size):
+        if os.fstat(fd).st_ino == bad and os.lseek(fd, 0, os.SEEK_CUR):
+            raise_error(errno.EIO)
+        return read(fd, min(size, 100 << 10))
+
+    monkeypatch.setattr(os, 'read', failing)
+    found = backup(source)
+    assert found.entries[b'bad'].tag('unread') == 'EIO' and found.entries[b'bad'].key is None
+    assert found.read(b'good') == b'data'
+
+
+@pytest.mark.parametrize('number, word', [(errno.EACCES, 'EACCES'), (errno.EIO, 'EIO')])
+def test_a_directory_that_cannot_be_entered_is_tagged_and_counted(backup, full, opened, later, number, word):
+    opened(b'deep', lambda: raise_error(number))
+    found = backup(full)
+    assert found.entries[b'sub/deep'].tag('unread') == word
+    assert found.result.skipped == 1 and "'sub/deep'" in found.lines[0]
+    assert b'sub/deep/er' not in found.entries and b'sub/other' in found.entries
+    opened(b'deep', lambda: None)
+    assert backup(full).read(b'sub/deep/er/file') == b'deep'
+
+
+def test_a_directory_that_cannot_be_listed_is_tagged_and_counted(backup, full, later, monkeypatch):
+    victim = os.stat(os.path.join(full, b'sub', b'deep')).st_ino
+    for name in ('listdir', 'scandir'):
+
+        def failing(path='.', real=getattr(os, name)):
+            if isinstance(path, int) and os.fstat(path).st_ino == victim:
+                raise_error(errno.EIO)
+            return real(path)
+
+        monkeypatch.setattr(os, name, failing)
+    found = backup(full)
+    assert found.entries[b'sub/deep'].tag('unread') == 'EIO'
+    assert found.result.skipped == 1 and "'sub/deep'" in found.lines[0]
+    monkeypatch.undo()
+
+
+def test_a_file_that_vanishes_is_left_out_and_said(backup, full, opened, later):
+    opened(b'other', lambda: os.unlink(os.path.join(full, b'sub', b'other')))
+    found = backup(full)
+    assert b'sub/other' not in found.entries and len(found.entries) == 13
+    assert found.result.skipped == 1 and found.lines == ["'sub/other' vanished"]
+
+
+def test_a_directory_that_vanishes_is_left_out_and_said(backup, full, opened, later):
+    opened(b'no files', lambda: os.path.isdir(path := os.path.join(full, b'no files')) and os.rmdir(path))
+    found = backup(full)
+    assert b'no files' not in found.entries and found.lines == ["'no files' vanished"]
+
+
+def test_a_file_that_grows_all_the_time_is_stored_as_last_seen(backup, source, opened, later):
+    path = write(source, b'growing', data=b'0')
+
+    def grow():
+        with open(path, 'ab', buffering=0) as file:
+            file.write(b'123')
+
+    opened(b'growing', grow)
+    found = backup(source)
+    entry = found.entries[b'growing']
+    data = found.read(b'growing')
+    assert entry.tag('changed') == '1' and entry.size == len(data) > 4
+    assert data == (b'0' + b'123' * 9)[: len(data)]
+    assert found.result.changed == 1 and "'growing' changed" in found.lines[0]
+    opened(b'growing', lambda: None)
+    second = backup(source)
+    assert second.entries[b'growing'].tag('changed') is None
+    assert second.result.read_bytes == second.entries[b'growing'].size == os.path.getsize(path)
+
+
+@pytest.mark.parametrize('size', [10, 300 << 10])
+@pytest.mark.parametrize('change', [b'', b'shorter', b'x' * (310 << 10)])
+def test_a_file_that_changes_once_is_stored_as_it_then_is(backup, source, opened, later, size, change):
+    path = write(source, b'file', data=b'y' * size)
+    changes = [lambda: write(source, b'file', data=change, time_ns=OLD + 10**9)]
+    opened(b'file', lambda: changes and changes.pop()())
+    found = backup(source)
+    assert found.read(b'file') == change
+    assert (found.entries[b'file'].size, found.entries[b'file'].time_ns) == (len(change), OLD + 10**9)
+    assert found.entries[b'file'].tag('changed') is None and found.result.changed == 0
+    assert os.path.exists(path)
+
+
+def test_a_directory_replaced_by_a_symlink_is_not_followed(backup, full, opened, later, tmp_path):
+    outside = os.fsencode(tmp_path / 'outside')
+    write(outside, b'secret')
+
+    def swap():
+        os.rename(os.path.join(full, b'sub', b'deep'), os.path.join(full, b'moved'))
+        os.symlink(outside, os.path.join(full, b'sub', b'deep'))
+        opened(b'deep', lambda: None)
+
+    opened(b'deep', swap)
+    found = backup(full)
+    assert not any(path.endswith(b'secret') for path in found.entries)
+    assert found.result.skipped == 1
+
+
+@pytest.mark.parametrize('kind', ['fifo', 'symlink', 'directory'])
+def test_a_file_replaced_by_something_else_is_not_read_through(backup, source, opened, later, tmp_path, kind):
+    path = write(source, b'file')
+    write(os.fsencode(tmp_path), b'secret', data=b'the secret')
+
+    def swap():
+        if os.path.isfile(path) and not os.path.islink(path):
+            os.unlink(path)
+            if kind == 'fifo':
+                os.mkfifo(path)
+            elif kind == 'symlink':
+                os.symlink(os.fsencode(tmp_path / 'secret'), path)
+            else:
+                os.mkdir(path)
+
+    opened(b'file', swap)
+    found = backup(source)
+    assert found.result.skipped == 1
+    assert found.entries[b'file'].key is None and found.entries[b'file'].tag('unread')
+
+
+def test_an_entry_that_cannot_be_looked_at_is_counted_and_the_rest_is_stored(backup, full, later, monkeypatch):
+    stat_of = os.stat
+
+    def failing(path, **options):
+        if os.fsencode(path) == b'other' if isinstance(path, (str, bytes)) else False:
+            raise_error(errno.EIO)
+        return stat_of(path, **options)
+
+    monkeypatch.setattr(os, 'stat', failing)
+    found = backup(full)
+    assert found.result.skipped == 1 and "'sub/other'" in found.lines[0]
+    assert found.read(b'sub/deep/er/file') == b'deep'
+
+
+def test_a_store_that_takes_no_more_ends_the_run_with_an_error(store, backup, full, monkeypatch):
+    write_real = os.write
+
+    def refuse(fd, data):
+        if b'/incoming/' in os.fsencode(os.readlink(f'/proc/self/fd/{fd}')):
+            raise_error(errno.ENOSPC)
+        return write_real(fd, data)
+
+    monkeypatch.setattr(os, 'write', refuse)
+    with pytest.raises(errors.Error, match='make room'):
+        backup(full)
+    assert os.listdir(os.path.join(store.root, b'incoming')) == []
+
+
+# ---- what is left out ----
+
+
+def test_the_store_itself_is_left_out(backup, make_store, source, tmp_path):
+    write(source, b'file')
+    inside = make_store(name='source/sub/store')
+    status = os.stat(inside.root)
+    found = backup(source, store=inside, store_directory=(status.st_dev, status.st_ino))
+    assert sorted(found.entries) == [b'file', b'sub']
+    assert found.notes == ["'sub/store' is the store itself: left out"]
+    assert (found.lines, found.result.skipped) == ([], 0)
+
+
+def test_patterns_leave_out_files_and_whole_directories(backup, full, later, opened):
+    opens = []
+    opened(b'er', lambda: opens.append(1))
+    found = backup(full, patterns=exclude.Patterns(['deep/', '*.none', 'other', '/a']))
+    assert sorted(found.entries) == sorted(
+        [b'empty', b'medium', b'sub', 'Grüße'.encode(), b'lat\xeen', b'no files', b'link', b'fifo', b'sub/same as a']
+    )
+    assert opens == [] and found.result.skipped == 0
+    assert len(backup(full).entries) == 14
+    assert len(backup(full, patterns=exclude.Patterns(['*'])).entries) == 0
+
+
+def test_of_a_cache_only_its_tag_is_kept(backup, source, later):
+    signature = b'Signature: 8a477f597d28d172789f06886806bc55\n'
+    write(source, b'cache', b'CACHEDIR.TAG', data=signature)
+    write(source, b'cache', b'large')
+    write(source, b'cache', b'sub', b'file')
+    write(source, b'no cache', b'CACHEDIR.TAG', data=b'something else')
+    write(source, b'no cache', b'file')
+    found = backup(source, exclude_caches=True)
+    assert sorted(found.entries) == [
+        b'cache',
+        b'cache/CACHEDIR.TAG',
+        b'no cache',
+        b'no cache/CACHEDIR.TAG',
+        b'no cache/file',
+    ]
+    assert len(backup(source).entries) == 8
+
+
+# ---- mounts ----
+
+
+@AS_ROOT
+@pytest.mark.parametrize(
+    'inner, outer, again', [(b'loop', b'', '.'), (b'a/b/loop', b'a', 'a'), (b'a b/c', b'a b', 'a\\040b')]
+)
+def test_a_directory_that_contains_itself_is_an_entry_and_no_walk(backup, source, inner, outer, again):
+    loop = os.path.join(source, inner)
+    os.makedirs(loop)
+    write(source, b'file')
+    mount('--bind', os.path.join(source, outer), loop)
+    try:
+        found = backup(source)
+    finally:
+        unmount(loop)
+    entry = found.entries[inner]
+    assert (entry.type, entry.tag('again'), entry.key) == ('dir', again, None)
+    assert not any(path.startswith(inner + b'/') for path in found.entries)
+    assert len(found.notes) == 1 and 'again: not entered' in found.notes[0]
+    tree.check(entry)
+
+
+def test_a_directory_that_contains_itself_is_recognised_without_root_too(backup, source, later, monkeypatch):
+    """The same by a lie: entering a/b comes out at a."""
+    write(source, b'a', b'file')
+    os.mkdir(os.path.join(source, b'a', b'b'))
+    real = os.open
+
+    def looped(path, flags, *arguments, **options):
+        if path == b'b' and options.get('dir_fd') is not None:
+            return real(b'.', flags, *arguments, **options)
+        return real(path, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, 'open', looped)
+    found = backup(source)
+    assert found.entries[b'a/b'].tag('again') == 'a'
+    assert sorted(found.entries) == [b'a', b'a/b', b'a/file']
+
+
+@AS_ROOT
+@pytest.mark.parametrize('one_file_system', [False, True])
+def test_another_filesystem_is_entered_or_not_and_always_told(backup, source, one_file_system):
+    point = os.path.join(source, b'mnt')
+    os.mkdir(point)
+    write(source, b'file')
+    mount('-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', point)
+    try:
+        write(point, b'inside')
+        found = backup(source, one_file_system=one_file_system)
+    finally:
+        unmount(point)
+    assert sorted(found.entries) == [b'file', b'mnt'] + [b'mnt/inside'] * (not one_file_system)
+    assert len(found.result.mounts) == 2
+    told = dict(pair.split('=', 1) for pair in found.result.mounts[1].split(' '))
+    assert (told['path'], told['type'], told.get('skipped')) == ('mnt', 'tmpfs', 'yes' if one_file_system else None)
+    if one_file_system:
+        assert found.entries[b'mnt'].key == key.of(tree.format(()))
+
+
+@AS_ROOT
+def test_the_kernels_own_filesystems_are_not_entered(backup, source):
+    point = os.path.join(source, b'proc')
+    os.mkdir(point)
+    mount('--bind', '/proc', point)
+    try:
+        found = backup(source)
+    finally:
+        unmount(point)
+    assert list(found.entries) == [b'proc']
+    assert ' skipped=yes' in found.result.mounts[1]
+    assert found.notes == ["'proc' is a proc mount: not entered"]
+
+
+@AS_ROOT
+def test_the_same_filesystem_mounted_elsewhere_is_recognised(backup, source, tmp_path, later):
+    write(source, b'sub', b'file')
+    backup(source)
+    elsewhere = os.fsencode(tmp_path / 'elsewhere')
+    os.mkdir(elsewhere)
+    mount('--bind', source, elsewhere)
+    try:
+        found = backup(elsewhere)
+    finally:
+        unmount(elsewhere)
+    assert found.result.read_bytes == 0 and sorted(found.entries) == [b'sub', b'sub/file']
+
+
+def test_reading_leaves_the_access_times_alone_where_it_can(backup, source):
+    if os.geteuid():
+        pytest.skip('only root may read any file without touching its time')
+    path = write(source, b'file')
+    os.utime(path, ns=(OLD - 10**15, OLD))
+    backup(source)
+    assert os.lstat(path).st_atime_ns == OLD - 10**15
+
+
+def test_an_empty_directory_is_the_empty_tree(backup, source):
+    assert backup(source).root.key == key.of(tree.format(())) == key.of(tree.HEADER.encode())
+
+
+def test_ingest_tells_how_far_it_is(backup, full, later):
+    steps = []
+    backup(full, step=lambda path, result: steps.append((path, result.files)))
+    assert steps[0] == (b'', 0) and steps[-1][1] > 0
+    assert {b'', b'sub', b'sub/deep', b'sub/deep/er', b'no files'} <= {path for path, _ in steps}

@@ -1,0 +1,142 @@
+"""The layers of chkfs as data: a module imports only from rows below its own."""
+
+import ast
+import os
+
+import pytest
+
+import chkfs
+
+# bottom first
+LAYERS = [
+    ['errors'],
+    ['key', 'quote', 'number'],
+    ['tree', 'piecelist'],
+    ['snapshot'],
+    ['publish', 'codec', 'chunker', 'descent', 'metadata', 'exclude', 'crew'],
+    ['pack'],
+    ['cache'],
+    ['objects'],
+    ['writer'],
+    ['scan', 'walk'],
+    ['ingest', 'checkout'],
+    ['refs'],
+    ['store'],
+    ['fsck'],
+    ['revision'],
+    ['cli'],
+    ['cmd.*'],
+]
+TOP = os.path.dirname(os.path.abspath(chkfs.__file__))
+
+
+def find_modules():
+    """Name below chkfs ('tree', 'cmd.init') to path, without the packages' __init__."""
+    found = {}
+    for directory, below, names in os.walk(TOP):
+        below[:] = set(below) - {'written'}  # what init writes into a store: no part of the program
+        for name in names:
+            if name.endswith('.py') and name != '__init__.py':
+                path = os.path.join(directory, name)
+                found[os.path.relpath(path, TOP)[:-3].replace(os.sep, '.')] = path
+    return found
+
+
+MODULES = find_modules()
+
+
+def row_of(module):
+    name = 'cmd.*' if module.startswith('cmd.') else module
+    rows = [number for number, row in enumerate(LAYERS) if name in row]
+    assert len(rows) == 1, f'{module} is not in the table once'
+    return rows[0]
+
+
+def imports(source):
+    """Modules of chkfs that a source imports, at whatever depth: ('tree', ...); '' for chkfs itself."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.partition('.')[0] == 'chkfs':
+                    yield alias.name.partition('.')[2]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, 'a relative import'
+            if node.module == 'chkfs':
+                yield from (alias.name for alias in node.names)
+            elif node.module.startswith('chkfs.'):
+                yield from (_module_of(node.module.partition('.')[2], alias.name) for alias in node.names)
+
+
+def _module_of(package, name):
+    """from chkfs.cmd import init means a module, from chkfs.cache import ScanCache a name in one."""
+    return f'{package}.{name}' if f'{package}.{name}' in MODULES else package
+
+
+@pytest.mark.parametrize(
+    'source, expected',
+    [
+        ('import chkfs', ['']),
+        ('import chkfs.tree', ['tree']),
+        ('from chkfs import tree, errors as e', ['tree', 'errors']),
+        ('from chkfs.cache import ScanCache', ['cache']),
+        ('from chkfs.cmd import init', ['cmd.init']),
+        ('import chkfs.cmd.init as x', ['cmd.init']),
+        ('def f():\n    from chkfs import store', ['store']),
+        ('import os, re\nfrom chkfsx import tree', []),
+    ],
+)
+def test_every_form_of_import_is_seen(source, expected):
+    assert list(imports(source)) == expected
+
+
+def test_every_module_is_in_the_table_and_every_name_in_the_table_is_a_module():
+    in_table = {name for row in LAYERS for name in row if name != 'cmd.*'}
+    assert in_table == {module for module in MODULES if not module.startswith('cmd.')}
+    assert any(module.startswith('cmd.') for module in MODULES)
+
+
+@pytest.mark.parametrize('module', sorted(MODULES))
+def test_a_module_imports_only_from_rows_below(module):
+    with open(MODULES[module]) as file:
+        imported = [name for name in imports(file.read()) if name]
+    wrong = [name for name in imported if row_of(name) >= row_of(module)]
+    assert wrong == []
+
+
+def test_the_package_itself_imports_nothing():
+    for package in ('', 'cmd'):
+        with open(os.path.join(TOP, package, '__init__.py')) as file:
+            assert list(imports(file.read())) == []
+
+
+def test_no_command_imports_another():
+    for module, path in MODULES.items():
+        if module.startswith('cmd.'):
+            with open(path) as file:
+                assert [name for name in imports(file.read()) if name.startswith('cmd')] == [], module
+
+
+@pytest.mark.parametrize('module', sorted(MODULES))
+def test_only_the_command_layer_reads_argv_and_ends_the_process(module):
+    with open(MODULES[module]) as file:
+        parsed = ast.parse(file.read())
+    used = {
+        f'{node.value.id}.{node.attr}'
+        for node in ast.walk(parsed)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    if not module.startswith('cmd.') and module != 'cli':
+        assert not used & {'sys.argv', 'sys.exit', 'sys.stdout', 'sys.stderr'}
+
+
+def test_only_publish_renames_and_syncs():
+    for module, path in MODULES.items():
+        with open(path) as file:
+            parsed = ast.parse(file.read())
+        used = {
+            f'{node.value.id}.{node.attr}'
+            for node in ast.walk(parsed)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        }
+        found = used & {'os.rename', 'os.replace', 'os.fsync', 'os.fdatasync', 'os.sync', 'os.link', 'shutil.move'}
+        assert found <= {'publish': {'os.rename', 'os.fsync'}, 'checkout': {'os.link'}}.get(module, set()), module
