@@ -50,7 +50,7 @@ test_expect_success 'where: DIR, else --store, else $CHKFS_STORE or here' '
 	[ -e this/config ]
 	[ ! -e not-this ]
 '
-test_expect_failure '$CHKFS_STORE names the store that chkfs init makes' '
+test_expect_success '$CHKFS_STORE names the store that chkfs init makes' '
 	mkdir cwd
 	(cd cwd && CHKFS_STORE=$SCRATCH/by-environment chkfs-init)
 	[ -e by-environment/config ]
@@ -100,11 +100,18 @@ test_expect_success 'a store of a format that is not known is refused, and says 
 	grep -q "has format 2" err
 	test_expect_code 128 chkfs-init later
 '
-test_expect_success 'two at once make one store' '
-	for n in 1 2 3 4; do chkfs-init race & done
+test_expect_success 'several at once make one store' '
+	for n in 1 2 3 4; do chkfs-init race >out 2>&1 & done
 	wait
 	mkdir src
-	chkfs-backup --store race src
+	chkfs-backup -q --store race src
 	grep -c "id =" race/config | grep -qx 1
+'
+test_expect_failure 'several at once, many times: all succeed' '
+	for round in 1 2 3 4 5; do
+		for n in 1 2 3 4; do (chkfs-init race$round >out 2>&1 || : >failed) & done
+		wait
+	done
+	[ ! -e failed ]
 '
 test_done

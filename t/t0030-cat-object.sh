@@ -72,15 +72,11 @@ test_expect_success 'a unique beginning of a key will do, four digits of it at l
 	[ "$upper" = "$key" ] || test_expect_code 128 chkfs-cat-object "$upper"
 '
 test_expect_success 'an ambiguous beginning is wrong usage, and the keys are listed' '
-	i=0
-	: >names
-	until grep "^ambiguous" names; do
-		i=$((i + 1))
-		for n in 0 1 2 3 4 5 6 7 8 9; do echo "$i$n" >"f$n"; echo "$PWD/f$n"; done |
-			chkfs-hash-object -w --stdin-paths >>keys
-		cut -c 1-4 keys | sort | uniq -d | sed "s/^/ambiguous /" >names
-	done
-	begin=$(sed -n "s/^ambiguous //p; q" names)
+	mkdir lots
+	for n in $(seq 1000); do echo "$n" >lots/$n; done
+	find "$PWD/lots" -type f | chkfs-hash-object -w --stdin-paths | cut -c 1-4 | sort | uniq -d | head -n 1 >twice
+	begin=$(cat twice)
+	[ -n "$begin" ]
 	test_expect_code 2 chkfs-cat-object "$begin" 2>err
 	grep -q "beginning of several keys" err
 	echo "$begin" | test_expect_code 1 chkfs-cat-object --batch-check >out

@@ -137,14 +137,22 @@ test_expect_success 'mktree refuses values that mean nothing' '
 	refused "\000\377\376"
 	refused "./a type=fifo mode=0600 uname=$(head -c 70000 /dev/zero | tr "\0" x)\n"
 '
-test_expect_failure 'mktree refuses values that are out of range, or written as no chkfs writes them' '
+test_expect_success 'mktree refuses numbers that are not plain digits' '
 	key=$(cat key)
-	for rest in "type=fifo mode=-1" "type=fifo mode=0o600" "type=fifo mode=7777777" "type=fifo mode=0600 uid=-5" \
-		"type=fifo mode=0600 uid=1_000" "type=fifo mode=0600 mode=0644" "type=fifo mode=0600 uname=\303\251" \
-		"type=file mode=0600 size=-5 sha256digest=$key" "type=link mode=0777 link=" \
-		"type=link mode=0777 link=a\\\\000b" "type=fifo mode=0600 uname=\033[31m"; do
+	for rest in "type=fifo mode=-1" "type=fifo mode=0o600" "type=fifo mode=0600 uid=-5" "type=fifo mode=0600 uid=1_000" \
+		"type=fifo mode=0600 uid=+1" "type=fifo mode=0600 time=+1.000000000" "type=char mode=0600 device=linux,-1,1" \
+		"type=file mode=0600 size=-5 sha256digest=$key"; do
 		refused "./a $rest\n"
 	done
+'
+test_expect_failure 'mktree refuses values that are out of range, or written as no chkfs writes them' '
+	accepted=0
+	for rest in "type=fifo mode=7777777" "type=fifo mode=0600 mode=0644" "type=fifo mode=0600 uname=\303\251" \
+		"type=fifo mode=0600 uname=\033[31m" "type=link mode=0777 link=" "type=link mode=0777 link=a\\\\000b" \
+		"type=fifo mode=0600 time=1"; do
+		refused "./a $rest\n" || accepted=$((accepted + 1))
+	done
+	[ $accepted = 0 ]
 '
 
 hostile() { # a tree object of any text on standard input, put in without a check; its key
@@ -200,7 +208,7 @@ test_expect_success 'hostile trees: text that is none, cut short, with a tree th
 		! grep Traceback err || exit 1
 	done
 '
-test_expect_failure 'hostile trees: values that no system call takes' '
+test_expect_success 'hostile trees: values that no system call takes' '
 	for rest in "type=link mode=0777 link=a\\\\000b" "type=fifo mode=-1" "type=fifo mode=7777777777777777777777777" \
 		"type=char mode=0600 device=linux,99999999999999999999,1" "type=fifo mode=0600 uid=99999999999999999999 gid=0" \
 		"type=fifo mode=0600 time=99999999999999999999.000000000"; do

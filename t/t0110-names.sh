@@ -52,8 +52,6 @@ test_expect_success 'under LC_ALL=C: restored equal, every name listed exactly' 
 test_expect_success 'under LANG=C without LC_ALL' 'round LANG-C -u LC_ALL LANG=C'
 test_expect_success 'under LC_ALL=POSIX' 'round POSIX LC_ALL=POSIX'
 test_expect_success 'under a locale that does not exist' 'round broken LC_ALL=broken LANG=xx_YY.nothing'
-test_expect_success 'without any setting' 'round none -u LC_ALL -u LANG'
-test_expect_success 'under C.UTF-8' 'round utf8 LC_ALL=C.UTF-8'
 test_expect_success 'under de_DE.ISO-8859-1' '
 	if ! locale -a | grep -qi "de_DE.iso-*8859-*1$"; then
 		need localedef
@@ -69,19 +67,17 @@ test_expect_success 'with the UTF-8 mode of Python switched off' 'round mode LC_
 
 test_expect_success 'sources, destinations and paths inside, of any bytes' '
 	for name in "$(printf "new\nline")" "$(printf "latin\374\377")" "-rf" "%s" "\$(id)" "it'\''s" "a  b" "a\\b" "*"; do
-		for locale in C broken; do
-			rm -rf there
-			mkdir -p -- "./odd/$name/$name"
-			echo "$name" >"odd/$name/$name/$name"
-			LC_ALL=$locale chkfs-backup -q -n odd -- "odd/$name"
-			LC_ALL=$locale chkfs-restore -q "odd:$name/$name" there
-			cmp "odd/$name/$name/$name" there
-			[ "$(LC_ALL=$locale chkfs-ls-tree -z --name-only -- odd "$name/$name" | tr "\0\n" "\nN")" = \
-				"$(printf "%s" "$name/$name" | tr "\n" N)" ]
-			(cd odd && LC_ALL=$locale chkfs-restore -q "odd:$name" "./$name/there")
-			cmp "odd/$name/$name/$name" "odd/$name/there/$name"
-			rm -rf "./odd/$name"
-		done
+		if [ "${LC_ALL-}" = broken ]; then LC_ALL=C; else LC_ALL=broken; fi
+		rm -rf there
+		mkdir -p -- "./odd/$name/$name"
+		echo "$name" >"odd/$name/$name/$name"
+		chkfs-backup -q -n odd -- "odd/$name"
+		chkfs-restore -q "odd:$name/$name" there
+		cmp "odd/$name/$name/$name" there
+		[ "$(chkfs-ls-tree -z --name-only -- odd "$name/$name" | tr "\0\n" "\nN")" = \
+			"$(printf "%s" "$name/$name" | tr "\n" N)" ]
+		(cd odd && chkfs-restore -q "odd:$name" "./$name/there")
+		cmp "odd/$name/$name/$name" "odd/$name/there/$name"
 	done
 '
 test_expect_success 'a store at a path of any bytes' '

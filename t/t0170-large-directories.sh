@@ -41,8 +41,8 @@ test_expect_success 'a directory of more than 8 MiB of tree: its tree is a list 
 	cat >make.py <<-\END
 	import os
 	os.mkdir("huge")
-	for n in range(30000):
-	    os.symlink("x" * 200, f"huge/{n:05d}" + "y" * 100)
+	for n in range(700):
+	    os.symlink(b"\xff" * 4000, b"huge/%05d" % n)
 	END
 	python3 make.py
 	chkfs-backup -q huge
@@ -51,7 +51,7 @@ test_expect_success 'a directory of more than 8 MiB of tree: its tree is a list 
 	grep -q "^tree/$key\\.list " store/packs/*.index
 	[ "$(chkfs-cat-object huge: | sha256sum | cut -c 1-64)" = "$key" ]
 	disk_bytes >before
-	ln -s new huge/20000a
+	ln -s new huge/00400a
 	chkfs-backup -q huge
 	[ $(($(disk_bytes) - $(cat before))) -lt 1500000 ]
 	chkfs-restore -q huge huge.back
@@ -75,11 +75,11 @@ test_expect_success '1,000 nested directories, each with a file' '
 	same_trees nested nested.back
 	[ "$(chkfs-ls -r nested | wc -l)" = 2000 ]
 '
-test_expect_success '5,000 directories side by side' '
+test_expect_success '2,000 directories side by side' '
 	cat >make.py <<-\END
 	import os
 	os.mkdir("wide")
-	for n in range(5000):
+	for n in range(2000):
 	    os.mkdir(f"wide/{n}")
 	    os.utime(f"wide/{n}", ns=(n, n))
 	END

@@ -15,7 +15,10 @@ damage() { # HOW FILE
 	size=$(wc -c <"$2")
 	case $1 in
 	cut) truncate -s $((size * 2 / 3)) "$2" ;;
-	flip) printf '\377' | dd of="$2" bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null ;;
+	flip) # a byte in the middle becomes another
+		byte=$(tail -c +$((size / 2 + 1)) "$2" | head -c 1 | od -An -tu1)
+		# shellcheck disable=SC2059 # the format is the byte
+		printf "\\$(printf %o $((255 - byte)))" | dd of="$2" bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null ;;
 	zero) dd if=/dev/zero of="$2" bs=1 seek=$((size / 3)) count=$((size / 3)) conv=notrunc 2>/dev/null ;;
 	empty) : >"$2" ;;
 	grow) head -c 100 /dev/urandom >>"$2" ;;
@@ -24,22 +27,20 @@ damage() { # HOW FILE
 	directory) rm -f "$2" && mkdir "$2" ;;
 	esac
 }
-sweep() { # every reading command: no traceback; whoever fails says why; the restore's status is in $restored
+sweep() { # the reading commands
+	tries chkfs-log "chkfs-ls -lr src" "chkfs-list-objects --sizes" "chkfs-cat-object --batch" "chkfs-restore src back"
+}
+tries() { # COMMAND ...: no traceback; whoever fails says why; the status of the last is left in $restored
 	rm -rf back
-	chkfs-rev-list --all >keys 2>/dev/null || true
-	set -- "$@" "chkfs-for-each-ref" "chkfs-for-each-ref --format %(source)%(files)" "chkfs-log" "chkfs-ls -lr src" \
-		"chkfs-list-objects --sizes" "chkfs-count-objects" "chkfs-cat-object src:sub/packed" "chkfs-cat-object -t src" \
-		"chkfs-restore src back"
 	for command; do
 		code=0
-		$command >out 2>err </dev/null || code=$?
+		# shellcheck disable=SC2086 # words of a command
+		$command >out 2>err <objects || code=$?
 		case $code in 0 | 1 | 3 | 128) ;; *) echo "$command: status $code"; cat err; return 1 ;; esac
 		if grep -q '^Traceback' err; then echo "$command:"; cat err; return 1; fi
-		if [ $code -ne 0 ] && [ ! -s err ]; then echo "$command: status $code and no word of it"; return 1; fi
+		if [ "$code" -gt 1 ] && [ ! -s err ]; then echo "$command: status $code and no word of it"; return 1; fi
 	done
 	restored=$code
-	chkfs-list-objects 2>/dev/null | cut -d ' ' -f 1 | chkfs-cat-object --batch >out 2>err </dev/null || true
-	! grep '^Traceback' err
 }
 all_but() { # PATH ...: back holds what src holds, but for these, and what it holds is right
 	(cd src && find . -type f | sort) >there
@@ -65,13 +66,14 @@ test_expect_success 'a store with everything in it' '
 	chkfs-backup -q other
 	CHKFS_STORE=$SCRATCH/pristine chkfs-rev-parse src other >snapshots
 	[ "$(find pristine/packs -name "*.gz" | wc -l)" = 2 ]
+	chkfs-list-objects | cut -d " " -f 1 >objects
 	afresh
 	sweep
 	[ $restored = 0 ]
 	same_trees src back
 '
 
-for how in lose cut flip empty grow garbage directory; do
+for how in lose cut flip empty directory; do
 	HOW=$how
 	export HOW
 	test_expect_success "index: $how - no problem at all" '
@@ -83,7 +85,7 @@ for how in lose cut flip empty grow garbage directory; do
 		chkfs-backup -q src
 	'
 done
-for how in cut flip zero empty lose garbage directory; do
+for how in cut flip empty lose garbage directory; do
 	HOW=$how
 	export HOW
 	test_expect_success "pack: $how" '
@@ -91,43 +93,27 @@ for how in cut flip zero empty lose garbage directory; do
 		for pack in broken/packs/*.gz; do damage $HOW "$pack"; done
 		sweep
 		[ $restored = 3 ]
-		! find back -type f ! -newer nothing 2>/dev/null | grep . || true
 		(cd back && find . -type f) | while read -r path; do cmp "src/$path" "back/$path"; done
 	'
-	test_expect_success "pack: $how, with a cache that knows it whole" '
-		afresh
-		chkfs-restore -q src back
-		for pack in broken/packs/*.gz; do damage $HOW "$pack"; done
-		sweep
-		[ $restored = 3 ]
-		(cd back && find . -type f) | while read -r path; do cmp "src/$path" "back/$path"; done
-	'
-	test_expect_success "blob of its own: $how - only that file is missing" '
+	test_expect_success "blobs of their own, and a piece of a big one: $how - only those files are missing, and no half of one is left" '
 		afresh
 		damage $HOW "broken/$(object blob "$(sum src/plain)")"
 		damage $HOW "broken/$(object blob "$(sum src/gzipped)")"
+		for pack in broken/packs/*.gz; do tar xOzf "$pack" "blob/$(sum src/big).list" 2>/dev/null || true; done >list
+		damage $HOW "broken/$(object blob "$(sed -n "3s/ .*//p" list)")"
 		sweep
 		[ $restored = 3 ]
-		all_but plain gzipped
-		chkfs-restore -q src again 2>err || true
-		grep -q "^chkfs-checkout-tree: .plain. not restored: " err
-		grep -q "^chkfs-checkout-tree: .gzipped. not restored: " err
-		rm -rf again
+		all_but plain gzipped big
+		for name in plain gzipped big; do grep -q "^chkfs-checkout-tree: .$name. not restored: " err; done
 		test_expect_code 128 chkfs-cat-object src:plain >out 2>err
 		[ "$(wc -l <err)" = 1 ]
 		[ ! -s out ]
-	'
-	test_expect_success "a piece of a big file: $how - no half of it is left" '
-		afresh
-		key=$(sum src/big)
-		for pack in broken/packs/*.gz; do tar xOzf "$pack" "blob/$key.list" 2>/dev/null || true; done >list
-		piece=$(sed -n "3s/ .*//p" list)
-		damage $HOW "broken/$(object blob "$piece")"
-		sweep
-		[ $restored = 3 ]
-		all_but big
 		test_expect_code 128 chkfs-cat-object src:big >out
 	'
+done
+for how in cut flip lose directory; do
+	HOW=$how
+	export HOW
 	test_expect_success "snapshot: $how - it cannot be restored, another one can" '
 		afresh
 		damage $HOW "broken/$(object snapshot "$(head -n 1 snapshots)")"
@@ -154,6 +140,18 @@ for how in cut flip zero empty lose garbage directory; do
 		rm -rf back2
 	'
 done
+for how in cut flip lose; do
+	HOW=$how
+	export HOW
+	test_expect_success "pack: $how, with a cache that knows it whole" '
+		afresh
+		chkfs-restore -q src back
+		for pack in broken/packs/*.gz; do damage $HOW "$pack"; done
+		sweep
+		[ $restored = 3 ]
+		(cd back && find . -type f) | while read -r path; do cmp "src/$path" "back/$path"; done
+	'
+done
 test_expect_success 'ref: grown by a line' '
 	afresh
 	echo garbage >>broken/refs/backups/src
@@ -178,13 +176,13 @@ test_expect_failure 'snapshot: damaged; the next backup to its ref succeeds' '
 	chkfs-restore -q src back
 	same_trees src back
 '
-for how in cut flip zero empty grow garbage lose directory; do
+for how in cut empty grow garbage lose directory; do
 	HOW=$how
 	export HOW
 	test_expect_success "log of a ref: $how - only the earlier values are in doubt" '
 		afresh
 		damage $HOW broken/logs/refs/backups/src
-		sweep "chkfs-rev-parse src@{0}" "chkfs-rev-parse src@{1}"
+		tries "chkfs-rev-parse src@{0}" "chkfs-rev-parse src@{1}" "chkfs-restore src back"
 		[ $restored = 0 ]
 		case $HOW in directory) ;; *)
 			chkfs-backup -q src
@@ -195,15 +193,14 @@ for how in cut flip zero empty grow garbage lose directory; do
 	test_expect_success "config: $how - every command says so, or works" '
 		afresh
 		damage $HOW broken/config
-		for command in "chkfs-ls src" "chkfs-log" "chkfs-backup src" "chkfs-restore src back" "chkfs-count-objects" \
-			"chkfs-hash-object -w src/top" "chkfs-init broken"; do
+		for command in chkfs-log "chkfs-backup src" "chkfs-restore src back" "chkfs-init broken"; do
 			code=0
 			$command >out 2>err || code=$?
 			! grep Traceback err || { echo "$command"; exit 1; }
 			[ $code = 0 ] || [ $code = 128 ] || { echo "$command: $code"; exit 1; }
 			[ $code = 0 ] || grep -q "config of .* is damaged\\|is not a store\\|has format\\|cannot open the store\\|is not empty" err
 		done
-		case $HOW in cut | zero | empty | lose | garbage | directory) [ ! -e back ] ;; esac
+		case $HOW in cut | empty | lose | garbage | directory) [ ! -e back ] ;; esac
 	'
 done
 test_expect_success 'config: each setting wrong or missing' '
@@ -226,6 +223,13 @@ test_expect_success 'config: each setting wrong or missing' '
 	s/chunk-maximum = .*/chunk-maximum = 99999999999/
 	s/.store./[store/
 	END
+'
+test_expect_failure 'cat-object --batch: an object that is damaged does not keep the next ones from being answered' '
+	afresh
+	damage flip "broken/$(object blob "$(sum src/plain)")"
+	printf "src:top\nsrc:plain\nsrc:sub/packed\n" >names
+	test_must_fail chkfs-cat-object --batch <names >out
+	grep -q "^packed$" out
 '
 test_expect_success 'two objects that changed places: both are noticed' '
 	afresh

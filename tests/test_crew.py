@@ -131,14 +131,11 @@ def test_a_worker_that_dies_is_an_error_and_no_hang(make):
         made.finish()
 
 
-@pytest.mark.xfail(
-    strict=True, reason='crew._read: a peer that dies with work waiting is a ConnectionResetError, not the end'
-)
-def test_a_worker_that_dies_with_more_work_waiting_is_the_same_error(make):
+def test_work_for_a_dead_worker_is_the_same_error(make):
     made, _ = make(lambda job, fds: (time.sleep(0.05), os._exit(3)), 1)
-    made.submit('die', [])
-    made.submit('never seen', [])
     with pytest.raises(errors.Error, match='died'):
+        made.submit('die', [])
+        made.submit('never seen', [])
         made.finish()
 
 

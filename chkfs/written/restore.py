@@ -21,12 +21,13 @@ import sys
 import zlib
 
 USAGE = """\
-usage: python3 restore.py list                every snapshot: key, time (UTC), name, source, refs
+usage: python3 restore.py list                every snapshot: its key, time
+                                              (UTC), name, source and refs
        python3 restore.py ls SNAPSHOT[:PATH]  what is in a directory
        python3 restore.py cat SNAPSHOT:PATH   the contents of a file
        python3 restore.py tar SNAPSHOT[:PATH] | tar -xpf - -C DIRECTORY
                                               everything, or what is below PATH
-       python3 restore.py check               is every object what its name says?
+       python3 restore.py check               is every object what it should be?
 
 SNAPSHOT is the name of a ref that "list" shows (refs/backups/ may be left
 out), or a key, or the beginning of one.  Where "ls" shows a byte of a name as
@@ -464,14 +465,17 @@ def _salvage(suffix, data, most=64 << 20):
             return decompress(suffix, data)
     except Lost:
         return b''
-    stream, parts = new(), []
-    for start in range(0, len(data), 1 << 16):  # in steps: what comes before the damage counts
+    for step in (1 << 16, 16):  # what comes before the damage counts, to the last byte
+        stream, parts, size = new(), [], 0
         try:
-            parts.append(stream.decompress(data[start : start + (1 << 16)]))
+            for start in range(0, len(data), step):
+                parts.append(stream.decompress(data[start : start + step]))
+                size += len(parts[-1])
+                if size >= most or stream.eof:
+                    break
+            return b''.join(parts)
         except (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError):
-            break
-        if sum(map(len, parts)) >= most or stream.eof:
-            break
+            continue
     return b''.join(parts)
 
 

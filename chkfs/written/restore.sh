@@ -23,12 +23,13 @@ MENDED=no
 
 usage() {
 	cat <<'EOF'
-usage: sh restore.sh list                    every snapshot: key, time (UTC), name, source, refs
-       sh restore.sh ls SNAPSHOT[:PATH]      what is in a directory
-       sh restore.sh cat SNAPSHOT:PATH       the contents of a file
+usage: sh restore.sh list                every snapshot: its key, time (UTC),
+                                         name, source and refs
+       sh restore.sh ls SNAPSHOT[:PATH]  what is in a directory
+       sh restore.sh cat SNAPSHOT:PATH   the contents of a file
        sh restore.sh tar SNAPSHOT[:PATH] | tar -xpf - -C DIRECTORY
-                                             everything, or what is below PATH
-       sh restore.sh check                   is every object what its name says?
+                                         everything, or what is below PATH
+       sh restore.sh check               is every object what its name says?
 
 SNAPSHOT is the name of a ref that "list" shows (refs/backups/ may be left
 out), or a key, or the beginning of one.  Where "ls" shows a byte of a name as
@@ -1212,7 +1213,7 @@ check_pack() { # STEM PACK
 		"$(grep "/$1.index\$" indexes)" >places
 	cut -d ' ' -f 1 places | sort -u >wanted
 	fetch checked
-	awk -v "pack=$2" '{ print pack ": " $1 }' left
+	sort left | awk -v "pack=$2" '{ print pack ": " $1 }'
 	rm -rf checked
 }
 check_lists() {
@@ -1222,7 +1223,7 @@ check_lists() {
 	} | sort -u >wanted
 	locate wanted | grep ' list ' >places
 	fetch trees
-	awk '{ print "list " $1 }' left
+	sort left | awk '{ print "list " $1 }'
 }
 
 case ${1-} in
