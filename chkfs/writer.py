@@ -35,7 +35,7 @@ class Writer:
         self.after_checkpoint: Callable[[], None] = lambda: None
         self._objects, self._codec, self._chunks, self._loose = objects, codec_name, chunks, loose
         self._run = publish.Run(objects.root)
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1))
         self._new: dict[str, set[str]] = {type: set() for type in keys.TYPES}
         self._waiting = deque()  # of (future of (name, path))
         self._places: list[tuple[str, str]] = []
