@@ -15,6 +15,8 @@ settings.register_profile('same', deadline=None, derandomize=True, database=None
 settings.register_profile('hunt', deadline=None, max_examples=3000, database=None)
 settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'same'))
 
+collect_ignore = ['data']  # stores, which are no tests
+
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path, monkeypatch):

@@ -96,6 +96,7 @@ def test_a_bad_index_is_named_and_rebuilt(made, harm):
     if harm == 'lost':
         os.unlink(index)
     elif harm == 'cut':
+        os.chmod(index, 0o600)
         os.truncate(index, 50)
     else:
         flip(index, 20)

@@ -796,10 +796,11 @@ set_up() { # from here on the work directory is the current one, and the store i
 	trap 'exit 129' HUP INT TERM PIPE
 	export TMPDIR
 	{
-		cd "$WORK" && ln -s "$STORE" store && mkdir index lists trees trees/blob trees/tree && write_programs
+		cd "$WORK" && ln -s "$STORE" store && mkdir index lists trees trees/blob trees/tree && write_programs &&
+			: >empty && : >noise # a chroot may lack /dev/null
 	} || die "cannot write into '$WORK'"
-	(cd store && find objects -type f) 2>/dev/null | sed 's|^|store/|' | sort >loose
-	(cd store && find packs -type f) 2>/dev/null | sort | awk '{
+	(cd store && find objects -type f) 2>>noise | sed 's|^|store/|' | sort >loose
+	(cd store && find packs -type f) 2>>noise | sort | awk '{
 		stem = substr($0, 7, 69)
 		if (stem ~ /^pack-[0-9a-f]*$/ && substr($0, 76) ~ /^\.tar(\.gz|\.bz2|\.xz|\.zst)?$/)
 			print stem, "store/" $0
@@ -819,9 +820,9 @@ set_up() { # from here on the work directory is the current one, and the store i
 		fi
 	done <packs
 }
-has() { command -v "$1" >/dev/null 2>&1; }
+has() { command -v "$1" >>noise 2>&1; }
 needs() { # SUFFIX PROGRAM PACKAGE: says when something is missing
-	! has "$2" && cat loose packs | grep "\\.$1\$" >/dev/null || return 0
+	! has "$2" && cat loose packs | grep "\\.$1\$" >>noise || return 0
 	complain "there are .$1 files in this store, and no program '$2' here to unpack them: what is in them cannot be" \
 		"had. Install it (apt install $3; dnf, apk, pacman and brew know it by that or a like name) or take the store" \
 		"to a machine that has it, and run this again."
@@ -836,7 +837,7 @@ decode() { # FILE: the filter that unpacks what is in it
 	esac
 }
 frame() { # PACK OFFSET LENGTH: these bytes of it, unpacked; dd finds the place without reading what is before it
-	dd if="$1" bs=65536 skip=$(($2 / 65536)) count=$((($2 % 65536 + $3 + 65535) / 65536)) 2>/dev/null |
+	dd if="$1" bs=65536 skip=$(($2 / 65536)) count=$((($2 % 65536 + $3 + 65535) / 65536)) 2>>noise |
 		tail -c +$(($2 % 65536 + 1)) | head -c "$3" | decode "$1"
 }
 take() { # FORM FILE OFFSET LENGTH NAME: prints an object that is in one piece, not verified
@@ -844,7 +845,7 @@ take() { # FORM FILE OFFSET LENGTH NAME: prints an object that is in one piece, 
 	plain) cat "$2" ;;
 	loose) decode "$2" <"$2" ;;
 	frame) frame "$2" "$3" "$4" | tar -xOf - "$5" ;;
-	esac 2>/dev/null
+	esac 2>>noise
 }
 reindex() { # STEM PACK: makes the index of a pack anew, from the pack itself
 	complain "the index of ${2#store/} is missing or damaged: reading the pack instead, which takes a while"
@@ -853,7 +854,7 @@ reindex() { # STEM PACK: makes the index of a pack anew, from the pack itself
 	*)
 		begins "$2" >begins
 		sed 1d begins | { cat; wc -c <"$2"; } | paste begins - | while read -r offset next; do
-			frame "$2" "$offset" $((next - offset)) 2>/dev/null | tar -tf - 2>/dev/null |
+			frame "$2" "$offset" $((next - offset)) 2>>noise | tar -tf - 2>>noise |
 				awk -v "place=$offset $((next - offset))" '/^(blob|tree)\// { print $1, 0, place }'
 		done ;;
 	esac >"index/$1.index"
@@ -866,7 +867,7 @@ begins() { # PACK: the offset of each frame: where a stream of its codec begins 
 	*.xz) tr -c '\3757zXZ\000' '[x*]' <"$1" | tr '\375\000' '\n0' | offsets 7zXZ0 ;;
 	*.zst) tr -c '\050\265\057\375' '[x*]' <"$1" | tr '\050\265\057\375' '\nabc' | offsets abc ;;
 	esac | while read -r offset; do
-		case $(frame "$1" "$offset" 2097152 2>/dev/null | head -c 5 | tr '\000' x) in
+		case $(frame "$1" "$offset" 2097152 2>>noise | head -c 5 | tr '\000' x) in
 		blob/ | tree/) echo "$offset" ;;
 		esac
 	done
@@ -944,14 +945,14 @@ fetch() { # DIRECTORY: the first place of each object is tried, then, of those t
 			frame) frame "$file" "$offset" "$length" | (cd "$STAGE" && tar -xf -) ;;
 			loose) take loose "$file" 0 0 "$name" >"$STAGE/$name" ;;
 			list) put_together "$file" "$offset" "$length" "$name" ;;
-			esac </dev/null 2>/dev/null
+			esac <empty 2>>noise
 		done <todo
 		verify
 	done
 }
 verify() {
-	xargs sha256sum <candidates >sums 2>/dev/null
-	xargs wc -c <candidates >sizes 2>/dev/null
+	xargs sha256sum <candidates >sums 2>>noise
+	xargs wc -c <candidates >sizes 2>>noise
 	awk -f verified.awk left sums sizes >less
 	mv less left
 }
@@ -996,7 +997,7 @@ assemble() { # RECIPE [DEPTH]: prints the pieces in order, each compared with it
 					assemble "lists/${name#*/}" $(($2 + 1))
 				) && break
 			else
-				take "$3" "$4" "$5" "$6" "$name" >piece </dev/null
+				take "$3" "$4" "$5" "$6" "$name" >piece <empty
 				sum=$(sha256sum <piece)
 				[ "blob/${sum%% *}" != "$name" ] || { cat piece && break; }
 			fi
@@ -1021,7 +1022,7 @@ value() { # NAME: of that field of $line, or of its tag tree
 	printf '%s\n' "$line" | NAME=$1 awk -f text.awk -f value.awk
 }
 snapshots() { # the paths of all snapshots that are what their names say
-	grep '^store/objects/snapshot/../[0-9a-f]*$' loose | xargs sha256sum 2>/dev/null | while read -r sum path; do
+	grep '^store/objects/snapshot/../[0-9a-f]*$' loose | xargs sha256sum 2>>noise | while read -r sum path; do
 		case $path in
 		*/"$sum") echo "$path" ;;
 		store/*) complain "${path#store/} is damaged" ;;
@@ -1029,7 +1030,7 @@ snapshots() { # the paths of all snapshots that are what their names say
 	done
 }
 list() {
-	(cd store && find refs -type f) 2>/dev/null | grep -v '/\.' | sort | while IFS= read -r ref; do
+	(cd store && find refs -type f) 2>>noise | grep -v '/\.' | sort | while IFS= read -r ref; do
 		key=
 		read -r key <"store/$ref"
 		if is_key "$key"; then printf '%s %s\n' "$key" "$ref"; else complain "$ref is damaged: it holds no key"; fi
@@ -1141,7 +1142,8 @@ tar_() {
 			print_batch "batch.$batch"
 		done
 	done
-	dd if=/dev/zero bs=512 count=2 2>/dev/null
+	awk 'BEGIN { while (n++ < 1024) text = text "\\000"; print "printf \047" text "\047" }' >script
+	. ./script
 }
 gather() { # unpacks all trees below $TOP_LINE, level by level; the file gathered says where they are
 	: >gathered
@@ -1185,15 +1187,15 @@ check() { # one line for each thing that is not what its name says
 		"or lacking an object"
 }
 check_refs() {
-	(cd store && find refs -type f) 2>/dev/null | grep -v '/\.' | while IFS= read -r ref; do
+	(cd store && find refs -type f) 2>>noise | grep -v '/\.' | while IFS= read -r ref; do
 		key=
 		read -r key <"store/$ref"
-		grep "^store/objects/snapshot/../$key\$" loose >/dev/null || printf '%s: no such snapshot\n' "$ref"
+		grep "^store/objects/snapshot/../$key\$" loose >>noise || printf '%s: no such snapshot\n' "$ref"
 	done
 }
 check_loose() {
 	grep '/[0-9a-f]*$' loose >candidates
-	xargs sha256sum <candidates 2>/dev/null >sums
+	xargs sha256sum <candidates 2>>noise >sums
 	awk 'FILENAME == "sums" { S[$2] = $1; next } S[$1] != substr($1, length($1) - 63)' sums candidates
 	grep '/[0-9a-f]*\.[a-z0-9]*$' loose | grep -v '\.list$' | while read -r path; do
 		sum=$(take loose "$path" 0 0 '' | sha256sum)
