@@ -42,7 +42,7 @@ backup: $(VENV)/ready
 test: $(VENV)/ready-to-test packages
 	$(VENV)/bin/ruff check chkfs tests
 	$(RUN) $(VENV)/bin/python -m pytest -q tests
-	$(RUN) prove -j2 t/t*.sh
+	$(RUN) prove t/t*.sh
 
 packages:
 	@missing=; for p in $(DEBIAN_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
