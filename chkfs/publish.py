@@ -105,7 +105,7 @@ def _make_private(path: bytes) -> None:
         pass
     except FileNotFoundError:
         _make_private(os.path.dirname(path))
-        os.mkdir(path, 0o700)
+        _make_private(path)  # another writer may just have made it
 
 
 def write_all(fd: int, data) -> None:

@@ -113,6 +113,7 @@ test_expect_success 'a file that another program writes all the while: marked, s
 	echo calm >busy/calm
 	while :; do printf x >>busy/log; done &
 	writer=$!
+	until [ "$(wc -c <busy/log)" -gt 3000000 ]; do sleep 0.1; done
 	code=0
 	chkfs-write-tree busy >key 2>err || code=$?
 	kill $writer
