@@ -128,6 +128,14 @@ class ObjectCache:
             raise
         self._packs[id] = name
 
+    def refresh(self) -> None:
+        """Sees what other processes have put into the cache meanwhile."""
+        try:
+            self._let_go()
+            self._packs = dict(self._db.execute('SELECT id, name FROM pack'))
+        except sqlite3.Error:
+            self._move_to_memory()
+
     def forget_all(self) -> None:
         """Empties the cache: the next sync() reads every index again."""
         for id in list(self._packs):

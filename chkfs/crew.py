@@ -1,6 +1,6 @@
 """Worker processes that share one function's work: records and descriptors go to them, results come back.
 
-Python runs one thread at a time; creating many small files needs more than one process.  Workers are forked,
+Python runs one thread at a time; handling many small files needs more than one process.  Workers are forked,
 so they begin with all that their parent knows, and take jobs over Unix sockets (SCM_RIGHTS hands descriptors
 over).  Jobs and results are what marshal can hold.
 """
@@ -8,8 +8,10 @@ over).  Jobs and results are what marshal can hold.
 import marshal
 import os
 import select
+import signal
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable
 
 from chkfs import errors
@@ -17,19 +19,29 @@ from chkfs import errors
 MOST_DESCRIPTORS = 200  # of one job; Linux takes at most 253 in a message
 
 _LENGTHS = struct.Struct('<II')  # bytes of the record, number of descriptors
+_JOBS_AHEAD = 2  # the one that a worker is at, and one more so that it need not wait
+_WAIT_SECONDS = 0.5
 
 
 class Crew:
     """count workers that each call start() once, and then what that gave for every job: function(job, fds)."""
 
-    def __init__(self, count: int, start: Callable[[], Callable], take_result: Callable[[object], None]):
-        """take_result is called in this process with what function returned.
+    def __init__(
+        self,
+        count: int,
+        start: Callable[[], Callable],
+        take_result: Callable[[object], None],
+        idle: Callable[[], None] = lambda: None,
+    ):
+        """take_result is called in this process with what function returned, and must not submit.
 
-        A worker closes the descriptors after each job.  An exception in a worker is an error of ours, and
-        ends it: submit or finish then raise Error.
+        idle is called now and then while this process waits.  A worker closes the descriptors after each job.
+        An exception in a worker is an error of ours, and ends it: submit or finish then raise Error; an Error
+        is raised here as it was raised there.
         """
-        self._take_result = take_result
+        self._take_result, self._idle = take_result, idle
         self._workers: dict[socket.socket, int] = {}  # to jobs not yet answered
+        self._results = deque()
         self._pids = []
         for _ in range(count):
             ours, theirs = socket.socketpair()
@@ -45,25 +57,25 @@ class Crew:
     def submit(self, job, fds: list[int]) -> None:
         """Hands a job to the worker with least to do, waiting while all have enough; closes the descriptors."""
         try:
-            # a worker gets a job only when it waits for one, so that the two never send at the same time
-            while min(self._workers.values()):
+            while min(self._workers.values()) >= _JOBS_AHEAD:
                 self._receive()
-            worker = min(self._workers, key=self._workers.get)
-            record = marshal.dumps(job)
-            try:
-                socket.send_fds(worker, [_LENGTHS.pack(len(record), len(fds))], fds)
-                worker.sendall(record)
-            except OSError as error:
-                raise errors.Error('a worker process died') from error
-            self._workers[worker] += 1
+            self._send(min(self._workers, key=self._workers.get), job, fds)
         finally:
             for fd in fds:
                 os.close(fd)
+        self._take_results()
+
+    def submit_to_all(self, job) -> None:
+        """Hands one job to every worker, behind what each has to do."""
+        for worker in self._workers:
+            self._send(worker, job, [])
+        self._take_results()
 
     def finish(self) -> None:
         """Waits until every job is answered."""
         while any(self._workers.values()):
             self._receive()
+            self._take_results()
 
     def close(self) -> None:
         """Ends the workers, after the job that each is at."""
@@ -73,21 +85,52 @@ class Crew:
             os.waitpid(pid, 0)
         self._workers, self._pids = {}, []
 
-    def _receive(self) -> None:
-        ready, _, _ = select.select([worker for worker, jobs in self._workers.items() if jobs], [], [])
+    def _send(self, worker: socket.socket, job, fds: list[int]) -> None:
+        record = memoryview(marshal.dumps(job))
+        header = [_LENGTHS.pack(len(record), len(fds))]
+        try:
+            while record or header:
+                self._receive(worker)  # what it says is read first, so that the two never both wait to send
+                try:
+                    if header:
+                        socket.send_fds(worker, header, fds, socket.MSG_DONTWAIT)
+                        header = []
+                    else:
+                        record = record[worker.send(record, socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    pass
+        except OSError as error:
+            raise errors.Error('a worker process died') from error
+        self._workers[worker] += 1
+
+    def _receive(self, writable: socket.socket | None = None) -> None:
+        """Waits for results, or until a worker takes more; keeps the results for _take_results."""
+        busy = [worker for worker, jobs in self._workers.items() if jobs]
+        ready, takes, _ = select.select(busy, [writable] if writable else [], [], _WAIT_SECONDS)
+        if not ready and writable is None:
+            self._idle()  # which may raise, but not between the parts of a job
         for worker in ready:
             header = _read(worker, _LENGTHS.size)
             result = header and _read(worker, _LENGTHS.unpack(header)[0])
             if not result:
                 raise errors.Error('a worker process died')
             self._workers[worker] -= 1
-            self._take_result(marshal.loads(result))
+            self._results.append(marshal.loads(result))
+
+    def _take_results(self) -> None:
+        while self._results:
+            result, problem = self._results.popleft()
+            if problem:
+                raise errors.Error(problem)
+            self._take_result(result)
 
 
 def _work(parent: socket.socket, start: Callable[[], Callable]) -> None:
     """The life of a worker; never returns."""
     status = 1
     try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # the parent decides, and closes the line
         function = start()
         while True:
             header, fds, _, _ = socket.recv_fds(parent, _LENGTHS.size, MOST_DESCRIPTORS + 1)
@@ -95,12 +138,16 @@ def _work(parent: socket.socket, start: Callable[[], Callable]) -> None:
                 break
             header += _read(parent, _LENGTHS.size - len(header)) or b''
             job = marshal.loads(_read(parent, _LENGTHS.unpack(header)[0]))
+            result, problem = None, ''
             try:
-                result = marshal.dumps(function(job, fds))
+                result = function(job, fds)
+            except errors.Error as error:
+                problem = str(error)
             finally:
                 for fd in fds:
                     os.close(fd)
-            parent.sendall(_LENGTHS.pack(len(result), 0) + result)
+            record = marshal.dumps((result, problem))
+            parent.sendall(_LENGTHS.pack(len(record), 0) + record)
         status = 0
     except (OSError, KeyboardInterrupt):
         pass  # the parent is gone, or going

@@ -1,28 +1,28 @@
 """Brings a live directory into a store: scans it, reads what is new, and writes its trees, deepest first.
 
 Each directory is listed on the way down and finished on the way up, when the trees of its subdirectories are
-known.  A directory whose entries look as they did when it was last stored is not read again.
+known.  A directory whose entries look as they did when it was last stored is not read again.  When there is much
+to read, workers read the files and pack them, while this process walks on; big files it reads itself.
 """
 
 import errno
 import hashlib
 import os
-import stat
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import errors, exclude, metadata, quote, scan, tree
+from chkfs import crew, errors, exclude, metadata, quote, scan, tree
 from chkfs.cache import Directory, ScanCache
 from chkfs.descent import Descent
-from chkfs.writer import PACKED_BELOW, Writer
+from chkfs.reader import Outcome, Reader
+from chkfs.writer import LISTED_ABOVE, PACKED_BELOW, Sealed, Writer
 
-READ_BYTES = 1 << 20
-
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-_TRIES = 3
 _LONGEST_PATH = 16_000  # in a tag: longer than any path that can be opened, shorter than a line may be
-_FILES_BETWEEN_CHECKS = 256
+_BATCH_FILES = 128  # of a job for a worker
+_BATCH_BYTES = 2 << 20
+_MANY_FILES = 300  # from so many files on, or so many bytes, workers are worth their start
+_MANY_BYTES = 8 << 20
 _LONGEST_RUN_NS = 400 * 86400 * 10**9
 _EMPTY_TREE = tree.format(())
 
@@ -43,26 +43,45 @@ class Result:
         self.root = ''  # an mtree line, the name '.'
         self.files = 0
         self.bytes = 0  # sum of the sizes of the files
-        self.read_bytes = 0
+        self.read_bytes = 0  # of those that had to be read
         self.skipped = 0  # entries that could not be stored, or not whole
         self.changed = 0  # files that changed while they were read
         self.mounts: list[str] = []  # values of mount lines
 
 
 class _Level:
-    """A directory on the way: listed, and waiting for its subdirectories."""
+    """A directory on the way: listed, and waiting for its subdirectories and for its files to be read."""
 
-    __slots__ = ('filesystem', 'place', 'identity', 'entries', 'below', 'tags', 'is_whole', 'unread')
+    __slots__ = (
+        *('filesystem', 'place', 'identity', 'path', 'parent', 'name', 'entries', 'below', 'directories', 'tags'),
+        *('lines', 'done', 'waits_for', 'is_whole', 'unread'),
+    )
 
-    def __init__(self, filesystem: metadata.Filesystem, place: bytes, status: os.stat_result):
+    def __init__(
+        self,
+        filesystem: metadata.Filesystem,
+        place: bytes,
+        status: os.stat_result,
+        path: bytes = b'',
+        parent: '_Level | None' = None,
+        name: bytes = b'',
+    ):
         self.filesystem = filesystem
         self.place = place  # where in the filesystem it is, as the scan cache wants it
         self.identity = status.st_dev, status.st_ino
+        self.path, self.parent, self.name = path, parent, name  # path: from the top of the source
         self.entries: list[scan.Found] = []
         self.below: list[scan.Found] = []  # subdirectories still to enter, the last first
+        self.directories: list[int] = []  # which of the entries are directories
         self.tags: dict[bytes, str] = {}  # name of a stored subdirectory to its tags
+        self.lines: list[str] = []  # of the tree, one an entry, '' while it is not known
+        self.done: dict[bytes, tuple[bytes, str]] = {}  # files that need not be read the next time
+        self.waits_for = 1  # jobs, subdirectories, and this process as long as it is at it
         self.is_whole = True  # nothing went wrong or is in doubt, so it may be recognised the next time
         self.unread = ''  # the tag that says why it could not be listed
+
+    def path_of(self, name: bytes) -> bytes:
+        return self.path + b'/' + name if self.path else name
 
 
 class Ingest:
@@ -83,15 +102,24 @@ class Ingest:
         self._writer, self._cache, self._options = writer, cache, options
         self._report, self._note, self._step = report, note, step
         self._lister = scan.Lister()
+        self._reader = Reader(writer, self._tick)
+        self._crew: crew.Crew | None = None
+        self._sealed: list[Sealed] = []  # what the workers answered when they were asked to
+        # the batch: (number, files), descriptor; and what is known of each number
+        self._parts: list[tuple[int, list[tuple[bytes, int, int]]]] = []
+        self._fds: list[int] = []
+        self._batch_files = self._batch_bytes = self._all_files = self._all_bytes = 0
+        self._asked: dict[int, tuple[_Level, list[int]]] = {}  # number to directory and indexes of its entries
+        self._number = 0
+        self._unfinished: dict[int, _Level] = {}  # left, but waiting for files or subdirectories
         self._rows: list[tuple[str, bytes, Directory]] = []
-        self._reading: tuple[_Level, dict] | None = None  # the directory being finished, and its files so far
         self._first_names: dict[tuple[int, int], bytes] = {}
-        self._names: list[bytes] = []  # of the directories from the top of the source to here
-        self._ancestors: dict[tuple[int, int], int] = {}  # device and inode of those to their depths
+        self._ancestors: dict[tuple[int, int], bytes] = {}  # device and inode of the directories above, to paths
+        self._path = b''  # what is being looked at, to be shown
         self._started_ns = time.time_ns()
-        self._open_flags = _OPEN | (os.O_NOATIME if os.geteuid() == 0 else 0)
+        self._top_tags = ''
         self.result = Result()
-        writer.after_checkpoint = self._remember
+        writer.gather, writer.sealing = self._gather, self._remember
 
     def store(self, source: bytes) -> Result:
         """Stores a directory or one file; a symlink is followed.  Raises Error when it cannot be read."""
@@ -104,9 +132,16 @@ class Ingest:
         except OSError as error:
             raise errors.Error(f"cannot read '{quote.readable(source)}': {errors.describe(error)}") from error
         except errors.Interrupted:
+            self._step = lambda path, result: None
             self._writer.checkpoint()  # what was read need not be read again
             raise
-        self._writer.checkpoint()
+        else:
+            self._writer.checkpoint()
+        finally:
+            for fd in self._fds:
+                os.close(fd)
+            if self._crew is not None:
+                self._crew.close()
         return self.result
 
     def _store_file(self, source: bytes) -> None:
@@ -116,73 +151,73 @@ class Ingest:
             filesystem = metadata.filesystem(parent, fd)
             self.result.mounts.append(filesystem.mount_line(b''))
             level = _Level(filesystem, metadata.place(filesystem.inner_path(source)), os.fstat(fd))
-            found = self._lister.look(os.stat(name, dir_fd=fd, follow_symlinks=False), name, filesystem)
-            if found.kind != 'file':
+            level.entries = [self._lister.look(os.stat(name, dir_fd=fd, follow_symlinks=False), name, filesystem)]
+            if level.entries[0].kind != 'file':
                 raise errors.Error(f"'{quote.readable(source)}' is neither a directory nor a file")
-            old, done = self._cache.files(filesystem.identity, level.place), {}
-            lines = self._line(fd, level, found, old, done)
+            self._begin_lines(fd, level, self._cache.files(filesystem.identity, level.place))
+            self._finish_jobs()
         finally:
             os.close(fd)
+        lines = level.lines[0]
         fields = tree.parse_line(lines.rstrip('\n').rpartition('\n')[2]).fields if lines else {}
         if 'sha256digest' not in fields:
             raise errors.Error(f"'{quote.readable(source)}' was not stored")
         self.result.root = tree.Entry(b'.', fields).line()
-        self._rows.append((filesystem.identity, level.place, Directory(b'', '', done)))
+        self._rows.append((filesystem.identity, level.place, Directory(b'', '', level.done)))
 
     def _store_directory(self, source: bytes) -> None:
         descent = Descent(os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         try:
             status = os.fstat(descent.fd)
+            if (status.st_dev, status.st_ino) == self._options.store_directory:
+                raise errors.Error(f"'{quote.readable(source)}' is the store itself")
             filesystem = metadata.filesystem(source, descent.fd)
             self.result.mounts.append(filesystem.mount_line(b''))
             top = _Level(filesystem, metadata.place(filesystem.inner_path(source)), status)
             self._list(descent.fd, top)
-            tags = self._walk(descent, source, [top])
+            self._walk(descent, source, top)
+            self._finish_jobs()
         finally:
             descent.close()
         found = self._lister.look(status, b'.', filesystem)
         time_text = tree.format_time(scan.unpack(found.record).mtime_ns)
-        self.result.root = f'. {found.attributes} time={time_text} tags={tags}'
+        self.result.root = f'. {found.attributes} time={time_text} tags={self._top_tags}'
 
-    def _walk(self, descent: Descent, source: bytes, levels: list[_Level]) -> str:
-        """Down and up again until the top is finished; gives the tags of the top."""
+    def _walk(self, descent: Descent, source: bytes, top: _Level) -> None:
+        """Down and up again until the top has been left."""
+        level = top
         while True:
-            level = levels[-1]
             if level.below:
-                below = self._enter(descent, source, level, level.below.pop())
-                if below is not None:
-                    levels.append(below)
+                level = self._enter(descent, source, level, level.below.pop()) or level
                 continue
-            tags = f'tree:{self._finish(descent.fd, level)}' + level.unread
+            self._leave(descent.fd, level)
+            self._writer.checkpoint_if_due()
             del self._ancestors[level.identity]
-            levels.pop()
-            if not levels:
-                return tags
+            if level.parent is None:
+                return
             descent.leave()
-            levels[-1].tags[self._names.pop()] = tags
+            level = level.parent
 
     def _enter(self, descent: Descent, source: bytes, parent: _Level, found: scan.Found) -> _Level | None:
         """Opens and lists a subdirectory; None when there is nothing to walk in it, its tags being set then."""
         try:
             descent.enter(found.name)
         except OSError as error:
-            self._skip(parent, self._path(found.name), error)
+            self._skip(parent, parent.path_of(found.name), error)
             if error.errno != errno.ENOENT:
                 parent.tags[found.name] = f'tree:{self._writer.put("tree", _EMPTY_TREE)},{_unread(error)}'
             return None
         status = os.fstat(descent.fd)
-        identity = status.st_dev, status.st_ino
+        identity, path = (status.st_dev, status.st_ino), parent.path_of(found.name)
         filesystem, place, stop = parent.filesystem, metadata.place_below(parent.place, found.name), None
         if identity == self._options.store_directory:
-            self._note(f"'{quote.readable(self._path(found.name))}' is the store itself: left out")
+            self._note(f"'{quote.readable(path)}' is the store itself: left out")
             parent.is_whole = False
         elif identity in self._ancestors:
-            again = quote.quote_tag(b'/'.join(self._names[: self._ancestors[identity]]) or b'.')
-            path = quote.readable(self._path(found.name))
-            self._note(f"'{path}' is '{again}' again: not entered")
+            again = quote.quote_tag(self._ancestors[identity] or b'.')
+            self._note(f"'{quote.readable(path)}' is '{again}' again: not entered")
             stop = f'again:{again if len(again) <= _LONGEST_PATH else "."}'
         elif status.st_dev != parent.identity[0]:
-            path = self._path(found.name)
             filesystem, stop = self._cross(descent.fd, parent, source + b'/' + path, path)
             if filesystem is not parent.filesystem:
                 place = metadata.place(filesystem.inner_path(source + b'/' + path))
@@ -191,8 +226,8 @@ class Ingest:
             if stop is not None:
                 parent.tags[found.name] = stop
             return None
-        level = _Level(filesystem, place, status)
-        self._names.append(found.name)
+        level = _Level(filesystem, place, status, path, parent, found.name)
+        parent.waits_for += 1
         self._list(descent.fd, level)
         return level
 
@@ -208,52 +243,178 @@ class Ingest:
 
     def _list(self, fd: int, level: _Level) -> None:
         """Fills in the entries of a directory that has just been opened."""
-        self._ancestors[level.identity] = len(self._names)
-        self._step(self._path(), self.result)
+        self._ancestors[level.identity] = self._path = level.path
+        self._tick()
         try:
             entries, problems = self._lister.list(fd, level.filesystem)
         except OSError as error:
-            self._skip(level, self._path(), error)
+            self._skip(level, level.path, error)
             level.unread = ',' + _unread(error)
             return
         for name, error in problems:
-            self._skip(level, self._path(name), error)
+            self._skip(level, level.path_of(name), error)
         if self._options.exclude_caches and exclude.is_cache(fd):
             entries = [found for found in entries if found.name == exclude.CACHE_TAG]
         patterns = self._options.patterns
         if patterns is not None:
-            entries = [f for f in entries if not patterns.match(self._path(f.name), f.kind == 'dir')]
+            entries = [f for f in entries if not patterns.match(level.path_of(f.name), f.kind == 'dir')]
         level.entries = entries
-        level.below = [found for found in reversed(entries) if found.kind == 'dir']
+        level.directories = [index for index, found in enumerate(entries) if found.kind == 'dir']
+        level.below = [entries[index] for index in reversed(level.directories)]
         for found in entries:
             if found.linked is not None:
-                self._first_names.setdefault(found.linked, self._path(found.name))
+                self._first_names.setdefault(found.linked, level.path_of(found.name))
 
-    def _finish(self, fd: int, level: _Level) -> str:
-        """The key of the directory's tree: the remembered one when nothing changed, else a new one."""
-        signature = self._signature(level)
+    def _leave(self, fd: int, level: _Level) -> None:
+        """On the way up: recognises the directory, or begins to make its tree."""
         place = level.filesystem.identity, level.place
         known = self._cache.signature(*place)
-        sizes = [scan.fields(found.record)[0] for found in level.entries if found.kind == 'file']
-        if known and known[0] == signature and level.is_whole and self._has_all(place, known[1], max(sizes, default=0)):
-            self.result.files += len(sizes)
-            self.result.bytes += sum(sizes)
-            return known[1]
-        old = self._cache.files(*place) if known else {}
-        done: dict[bytes, tuple[bytes, str]] = {}
-        self._reading = level, done
-        lines = []
-        for number, found in enumerate(level.entries, 1):
-            lines.append(self._line(fd, level, found, old, done))
-            if number % _FILES_BETWEEN_CHECKS == 0:
-                self._step(self._path(), self.result)
-                self._writer.checkpoint_if_due()
-        key = self._writer.put('tree', tree.format(lines))
-        self._reading = None
-        remembered = Directory(signature, key, done) if level.is_whole else Directory(b'', '', done)
-        self._rows.append((*place, remembered))
+        if known and level.waits_for == 1 and level.is_whole and self._signature(level) == known[0]:
+            sizes = [scan.fields(found.record)[0] for found in level.entries if found.kind == 'file']
+            if self._has_all(place, known[1], max(sizes, default=0)):
+                self.result.files += len(sizes)
+                self.result.bytes += sum(sizes)
+                self._settle(self._close(level, known[1]))
+                return
+        self._unfinished[id(level)] = level
+        self._begin_lines(fd, level, self._cache.files(*place) if known else {})
+        self._settle(level)
+
+    def _begin_lines(self, fd: int, level: _Level, old: dict[bytes, tuple[bytes, str]]) -> None:
+        """Makes the tree's lines of all but subdirectories and files to be read, and has those read."""
+        level.lines = [''] * len(level.entries)
+        wanted = []
+        for index, found in enumerate(level.entries):
+            if found.kind == 'file':
+                row = old.get(found.name)
+                if row is not None and row[0] == found.record and self._writer.has('blob', row[1]):
+                    level.lines[index] = self._file_line(level, found, row[1])
+                else:
+                    wanted.append(index)
+                    if len(wanted) == _BATCH_FILES:
+                        self._want(fd, level, wanted)
+                        wanted = []
+            elif found.kind != 'dir':
+                level.lines[index] = self._other_line(fd, level, found)
+        if wanted:
+            self._want(fd, level, wanted)
+
+    def _want(self, fd: int, level: _Level, indexes: list[int]) -> None:
+        """Has the files of these entries read, here and now when they are big, else in a batch."""
+        files = []
+        for index in indexes:
+            found = level.entries[index]
+            size, mtime_ns, *_ = scan.fields(found.record)
+            if size > LISTED_ABOVE:
+                self._path = level.path_of(found.name)
+                self.result.read_bytes += size
+                for _, (outcome,) in self._reader.read([(0, [(found.name, size, mtime_ns)])], [fd]):
+                    level.lines[index] = self._outcome_line(level, found, outcome)
+            else:
+                files.append((found.name, size, mtime_ns))
+                self._batch_bytes += size
+        if not files:
+            return
+        if len(files) < len(indexes):
+            indexes = [index for index in indexes if scan.fields(level.entries[index].record)[0] <= LISTED_ABOVE]
+        self._number += 1
+        self._asked[self._number] = level, indexes
+        level.waits_for += 1
+        self._parts.append((self._number, files))
+        self._fds.append(os.dup(fd))
+        self._batch_files += len(files)
+        if (
+            self._batch_files >= _BATCH_FILES
+            or self._batch_bytes >= _BATCH_BYTES
+            or len(self._fds) >= crew.MOST_DESCRIPTORS
+        ):
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Has the batch read: by the crew, or, while there is little, here and now."""
+        parts, fds, files, size = self._parts, self._fds, self._batch_files, self._batch_bytes
+        self._all_files += files
+        self._all_bytes += size
+        self.result.read_bytes += size
+        self._parts, self._fds, self._batch_files, self._batch_bytes = [], [], 0, 0
+        if self._crew is None and (self._all_files >= _MANY_FILES or self._all_bytes >= _MANY_BYTES):
+            self._writer.prepare_to_branch()
+            self._crew = crew.Crew(max(2, os.cpu_count() or 1), self._start_worker, self._take, self._tick)
+        if self._crew is not None:
+            self._writer.count_elsewhere(files, size)
+            self._crew.submit(parts, fds)
+        else:
+            try:
+                self._take(self._reader.read(parts, fds))
+            finally:
+                for fd in fds:
+                    os.close(fd)
+        self._tick()
         self._writer.checkpoint_if_due()
-        return key
+
+    def _start_worker(self) -> Callable:
+        """In a worker: reads the files of a job; a job that is None asks for what has been stored so far."""
+        writer = self._writer.branch()
+        reader = Reader(writer)
+
+        def work(parts, fds):
+            if parts is not None:
+                return reader.read(parts, fds)
+            loose, packed, keys, packs = writer.seal()
+            return loose, packed, keys, [(name, [tuple(place) for place in places]) for name, places in packs]
+
+        return work
+
+    def _finish_jobs(self) -> None:
+        if self._parts:
+            self._hand_out()
+        if self._crew is not None:
+            self._crew.finish()
+
+    def _gather(self) -> list[Sealed]:
+        """Before a checkpoint: what the workers have stored.  They have nothing to do then until it is sealed."""
+        if self._crew is None:
+            return []
+        self._crew.submit_to_all(None)
+        self._crew.finish()
+        sealed, self._sealed = self._sealed, []
+        return sealed
+
+    def _take(self, results) -> None:
+        """Files have been read (or workers have sealed): their lines can be made, and trees that waited for them."""
+        if isinstance(results, tuple):
+            self._sealed.append(Sealed(*results))
+            return
+        for number, outcomes in results:
+            level, indexes = self._asked.pop(number)
+            for index, outcome in zip(indexes, outcomes):
+                level.lines[index] = self._outcome_line(level, level.entries[index], outcome)
+            self._settle(level)
+
+    def _settle(self, level: _Level | None) -> None:
+        """One of the things that a directory waited for is done; after the last, its tree can be stored."""
+        while level is not None:
+            level.waits_for -= 1
+            if level.waits_for:
+                return
+            for index in level.directories:
+                level.lines[index] = self._directory_line(level, level.entries[index])
+            key = self._writer.put('tree', tree.format(level.lines))
+            signature, tree_key = (self._signature(level), key) if level.is_whole else (b'', '')
+            row = Directory(signature, tree_key, level.done)
+            self._rows.append((level.filesystem.identity, level.place, row))
+            del self._unfinished[id(level)]
+            level = self._close(level, key)
+
+    def _close(self, level: _Level, key: str) -> _Level | None:
+        """The directory's tree is known: tells its parent, which it gives."""
+        tags = f'tree:{key}{level.unread}'
+        level.entries, level.lines = [], []
+        if level.parent is None:
+            self._top_tags = tags
+        else:
+            level.parent.tags[level.name] = tags
+        return level.parent
 
     def _has_all(self, place: tuple[str, bytes], key: str, largest: int) -> bool:
         """Whether the store has a remembered tree, and those of its contents that are files of their own.
@@ -273,104 +434,77 @@ class Ingest:
             parts += (found.name, b'\0', found.attributes.encode(), found.record)
             if found.linked is not None:
                 parts += (self._first_names[found.linked], b'\0')
-        parts += (f'\n{tags}'.encode() for tags in level.tags.values())
+        names = (level.entries[index].name for index in level.directories)
+        parts += (f'\n{level.tags.get(name, "")}'.encode() for name in names)
         return hashlib.sha256(b''.join(parts)).digest()
 
-    def _line(self, fd: int, level: _Level, found: scan.Found, old: dict, done: dict) -> str:
-        """The tree line of an entry; '' for one that vanished."""
+    def _directory_line(self, level: _Level, found: scan.Found) -> str:
+        """The tree line of a subdirectory; '' for one that vanished."""
+        tags = level.tags.get(found.name)
+        time_text = tree.format_time(scan.fields(found.record)[1])
+        return tree.format_lines(found.name, f'{found.attributes} time={time_text}', tags) if tags else ''
+
+    def _other_line(self, fd: int, level: _Level, found: scan.Found) -> str:
+        """The tree line of what is neither file nor directory; '' for one that vanished."""
         name, kind, attributes, record, linked = found
-        tags = _hard_link_tag(self._first_names.get(linked, name)) if linked else ''
-        if kind == 'file':
-            return self._file_line(fd, level, found, tags, old, done)
         _, mtime_ns, _, _, device = scan.fields(record)
         rest = f'{attributes} time={tree.format_time(mtime_ns)}'
-        if kind == 'dir':
-            tags = level.tags.get(name)
-            return tree.format_lines(name, rest, tags) if tags else ''
         if kind == 'link':
             try:
                 rest += f' link={quote.quote(os.readlink(name, dir_fd=fd))}'
             except OSError as error:
-                self._skip(level, self._path(name), error)
+                self._skip(level, level.path_of(name), error)
                 return ''
         elif kind in ('char', 'block'):
             rest += f' device=linux,{os.major(device)},{os.minor(device)}'
         if not self._is_settled(level, record):
             level.is_whole = False
-        return tree.format_lines(name, rest, tags)
+        return tree.format_lines(name, rest, self._hard_link_tag(found))
 
-    def _file_line(self, fd: int, level: _Level, found: scan.Found, tags: str, old: dict, done: dict) -> str:
-        row = old.get(found.name)
-        if row is not None and row[0] == found.record and self._writer.has('blob', row[1]):
-            key, remarks = row[1], ''
-        else:
-            try:
-                found, key, remarks = self._read(fd, level, found)
-            except OSError as error:
-                self._skip(level, self._path(found.name), error)
-                if error.errno == errno.ENOENT:
-                    return ''
-                key, remarks = '', _unread(error)
-        size, mtime_ns, *_ = scan.fields(found.record)
+    def _outcome_line(self, level: _Level, found: scan.Found, outcome: str | tuple) -> str:
+        """The tree line of a file that has been read; '' for one that vanished."""
+        if type(outcome) is str:
+            return self._file_line(level, found, outcome)
+        outcome = Outcome(*outcome)
+        path = level.path_of(found.name)
+        if outcome.errno:
+            error = OSError(outcome.errno, outcome.strerror)
+            self._skip(level, path, error)
+            return '' if error.errno == errno.ENOENT else self._file_line(level, found, '', _unread(error))
+        found = self._lister.look(scan.Status(*outcome.status), found.name, level.filesystem)
+        if not outcome.has_changed:
+            return self._file_line(level, found, outcome.key)
+        self._report(f"'{quote.readable(path)}' changed while it was read: stored as it was last seen")
+        self.result.changed += 1
+        record = scan.unpack(found.record)._replace(size=outcome.size)  # the line must say what is stored
+        return self._file_line(level, found._replace(record=scan.pack(*record)), outcome.key, 'changed:1')
+
+    def _file_line(self, level: _Level, found: scan.Found, key: str, remarks: str = '') -> str:
+        """The tree line of a file; remarks: what is to be said of it in tags."""
+        name, _, attributes, record, linked = found
+        size, mtime_ns, *_ = scan.fields(record)
         self.result.files += 1
         self.result.bytes += size
+        tags = self._hard_link_tag(found) if linked else ''
         if remarks:
             tags = f'{tags},{remarks}' if tags else remarks
-        if remarks or not self._is_settled(level, found.record):
+        if remarks or not self._is_settled(level, record):
             level.is_whole = False
         else:
-            done[found.name] = found.record, key
+            level.done[name] = record, key
         digest = f' sha256digest={key}' if key else ''
-        rest = f'{found.attributes} size={size} time={tree.format_time(mtime_ns)}{digest}'
-        return tree.format_lines(found.name, rest, tags)
+        return tree.format_lines(name, f'{attributes} size={size} time={tree.format_time(mtime_ns)}{digest}', tags)
 
-    def _read(self, fd: int, level: _Level, found: scan.Found) -> tuple[scan.Found, str, str]:
-        """Reads and stores a file: (what lstat says of the bytes that were read, their key, remarks as tags)."""
-        for _ in range(_TRIES):
-            size, mtime_ns, *_ = scan.fields(found.record)
-            file = self._open(found.name, fd)
-            try:
-                if size < PACKED_BELOW and len(data := os.read(file, size + 1)) == size:
-                    read_bytes = size
-                    key = self._writer.put('blob', data)
-                else:
-                    if size < PACKED_BELOW:
-                        os.lseek(file, 0, os.SEEK_SET)
-                    blocks = self._blocks(file, self._path(found.name))
-                    key, read_bytes = self._writer.put_blocks('blob', blocks)
-                status = os.fstat(file)
-            finally:
-                os.close(file)
-            self.result.read_bytes += read_bytes
-            if status.st_mtime_ns == mtime_ns and status.st_size == size == read_bytes and stat.S_ISREG(status.st_mode):
-                return found, key, ''
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.ESTALE, 'it is no longer a file')
-            found = self._lister.look(status, found.name, level.filesystem)
-        self._report(
-            f"'{quote.readable(self._path(found.name))}' changed while it was read: stored as it was last seen"
-        )
-        self.result.changed += 1
-        size_read = read_bytes  # the line must say what is stored
-        record = scan.unpack(found.record)._replace(size=size_read)
-        return found._replace(record=scan.pack(*record)), key, 'changed:1'
+    def _hard_link_tag(self, found: scan.Found) -> str:
+        """Every name of a file carries the path of the first one; where that is too long for a line, its digest."""
+        if found.linked is None:
+            return ''
+        first_name = self._first_names.get(found.linked, found.name)
+        text = quote.quote_tag(first_name)
+        return f'hl:{text if len(text) <= _LONGEST_PATH else hashlib.sha256(first_name).hexdigest()}'
 
-    def _open(self, name: bytes, fd: int) -> int:
-        try:
-            return os.open(name, self._open_flags, dir_fd=fd)
-        except PermissionError:
-            if not self._open_flags & os.O_NOATIME:
-                raise
-            return os.open(name, _OPEN, dir_fd=fd)  # a filesystem where even root may not leave atime alone
-
-    def _blocks(self, file: int, path: bytes):
-        while block := os.read(file, READ_BYTES):
-            self._step(path, self.result)
-            yield block
-
-    def _path(self, name: bytes | None = None) -> bytes:
-        """From the top of the source to the directory we are in, or to an entry of it."""
-        return b'/'.join(self._names if name is None else [*self._names, name])
+    def _tick(self) -> None:
+        self._step(self._path, self.result)
 
     def _is_settled(self, level: _Level, record: bytes) -> bool:
         """Whether a later change would surely show: false for times since this run began, less the clock's grain."""
@@ -385,19 +519,12 @@ class Ingest:
         what = 'vanished' if error.errno == errno.ENOENT else f'cannot be read: {errors.describe(error)}'
         self._report(f"'{quote.readable(path) or '.'}' {what}")
 
-    def _remember(self) -> None:
-        """After a checkpoint: all that was put is safe, so the rows about it may be believed."""
-        if self._reading is not None:
-            level, done = self._reading
-            self._rows.append((level.filesystem.identity, level.place, Directory(b'', '', dict(done))))
-        self._cache.remember(self._rows)
-        self._rows = []
-
-
-def _hard_link_tag(first_name: bytes) -> str:
-    """Every name of a file carries the path of the first one; where that is too long for a line, its digest."""
-    text = quote.quote_tag(first_name)
-    return f'hl:{text if len(text) <= _LONGEST_PATH else hashlib.sha256(first_name).hexdigest()}'
+    def _remember(self) -> Callable[[], None]:
+        """At a checkpoint: what is to be done when all that was put so far is safe and rows about it may be believed."""
+        rows, self._rows = self._rows, []
+        for level in self._unfinished.values():
+            rows.append((level.filesystem.identity, level.place, Directory(b'', '', dict(level.done))))
+        return lambda: self._cache.remember(rows)
 
 
 def _unread(error: OSError) -> str:

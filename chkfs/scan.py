@@ -26,6 +26,25 @@ class Found(NamedTuple):
     linked: tuple[int, int] | None
 
 
+class Status(NamedTuple):
+    """The fields of os.stat_result that are looked at, by the same names; unlike that one, marshal can hold it."""
+
+    st_mode: int
+    st_ino: int
+    st_dev: int
+    st_nlink: int
+    st_uid: int
+    st_gid: int
+    st_size: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+    st_rdev: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> 'Status':
+        return cls(*[getattr(status, name) for name in cls._fields])
+
+
 class Record(NamedTuple):
     """size in bytes, times in ns since 1970; inode and ctime are 0 where the filesystem does not keep them."""
 
@@ -41,7 +60,7 @@ def pack(*fields: int) -> bytes:
     try:
         return _RECORD.pack(*fields)
     except struct.error:
-        return marshal.dumps(fields)
+        return marshal.dumps(fields, 2)  # later versions tell equal objects from one object
 
 
 def fields(record: bytes) -> tuple[int, int, int, int, int]:
@@ -97,7 +116,7 @@ class Lister:
         self._shared[mode, uid, gid] = kind, text
         return kind, text
 
-    def look(self, status: os.stat_result, name: bytes, filesystem: metadata.Filesystem) -> Found:
+    def look(self, status: os.stat_result | Status, name: bytes, filesystem: metadata.Filesystem) -> Found:
         """The same for one entry of which there is a fresh lstat."""
         record = pack(
             status.st_size,

@@ -2,7 +2,7 @@
 
 Everything is written into one run's incoming directory and becomes visible at a checkpoint, loose blobs first and
 then the pack.  Trees and lists go into packs whatever their size up to 8 MiB, so that nothing is ever visible
-before what it names.
+before what it names.  Several forked processes may put blobs into one run; one of them publishes.
 """
 
 import hashlib
@@ -10,9 +10,11 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from chkfs import chunker, codec, pack, piecelist, publish
 from chkfs import key as keys
+from chkfs.claims import Claims
 from chkfs.objects import LIST_SUFFIX, Objects
 
 PACKED_BELOW = 256 << 10  # smaller objects go into packs
@@ -24,36 +26,79 @@ CHECKPOINT_SECONDS = 30
 _LOOSE_AT_ONCE = 3
 
 
+class Sealed(NamedTuple):
+    """What one process has ready in the run's directory: (name there, path from the store's root) of each file."""
+
+    loose: list[tuple[str, str]]
+    packed: list[tuple[str, str]]  # a pack and then its index, or nothing
+    keys: list[tuple[str, str]]  # (type, key) of the loose ones
+    packs: list[tuple[str, list[pack.Place]]]
+
+
 class Writer:
     """Use as a context manager, and call checkpoint() before leaving: what is not published then is dropped."""
 
     def __init__(self, objects: Objects, codec_name: str, chunks: chunker.Parameters, loose: bool = False):
         """loose: small objects become files too, for a caller that writes only one or two."""
-        from concurrent.futures import ThreadPoolExecutor
-
         self.written_objects = 0
-        self.after_checkpoint: Callable[[], None] = lambda: None
+        # gather gives what other processes of this run have sealed; sealing is called then, and what it gives
+        # is called when all that was put before is safe
+        self.gather: Callable[[], list[Sealed]] = list
+        self.sealing: Callable[[], Callable[[], None]] = lambda: lambda: None
         self._objects, self._codec, self._chunks, self._loose = objects, codec_name, chunks, loose
         self._run = publish.Run(objects.root)
-        self._pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1))
+        self._prefix = ''
+        self._pool = self._publisher = None
+        self._publication: tuple | None = None  # (future of publishing, what to call then)
+        self._claims: Claims | None = None
         self._new: dict[str, set[str]] = {type: set() for type in keys.TYPES}
+        self._being_published: dict[str, set[str]] = self._new
         self._waiting = deque()  # of (future of (name, path))
-        self._places: list[tuple[str, str]] = []
-        self._loose_keys: list[tuple[str, str]] = []
-        self._pack, self._pack_fd = None, -1
+        self._pack, self._pack_fd, self._sealed_packs = None, -1, 0
         self._start()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._pool.shutdown(cancel_futures=True)
+        for pool in (self._pool, self._publisher):
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
         if self._pack_fd >= 0:
             os.close(self._pack_fd)
         self._run.__exit__()
 
-    def has(self, type: str, key: str) -> bool:
-        return key in self._new[type] or self._objects.has(type, key)
+    def prepare_to_branch(self) -> None:
+        """To be called before the processes are forked that will call branch()."""
+        self._settle(0)
+        if self._claims is None:
+            self._claims = Claims()
+            for key in self._new['blob']:
+                self._claims.add(key)
+
+    def branch(self) -> 'Writer':
+        """In a forked process: a writer for the same run.  Its process calls seal(); the first one publishes."""
+        other = object.__new__(Writer)
+        other.__dict__.update(self.__dict__)
+        other._objects = self._objects.reopened()
+        other._prefix = f'{os.getpid()}-'
+        other._pool = None
+        other._new = {type: set() for type in keys.TYPES}
+        other._being_published = other._new
+        other._waiting = deque()
+        other._pack_fd = -1
+        other._start()
+        return other
+
+    def has(self, type: str, key: str, size: int | None = None) -> bool:
+        return (
+            key in self._new[type]
+            or key in self._being_published[type]
+            or type == 'blob'
+            and self._claims is not None
+            and key in self._claims
+            or self._objects.has(type, key, size)
+        )
 
     def put(self, type: str, data: bytes) -> str:
         """Stores bytes (all in memory) and gives their key."""
@@ -61,7 +106,7 @@ class Writer:
         if size > LISTED_ABOVE and type != 'snapshot':
             return self.put_blocks(type, (data,))[0]
         key = hashlib.sha256(data).hexdigest()
-        if key in self._new[type] or self._objects.has(type, key, size):
+        if self.has(type, key, size):
             return key
         if not self._loose and (type == 'tree' or type == 'blob' and size < PACKED_BELOW):
             self._put_packed(type, type, key, data)
@@ -81,51 +126,99 @@ class Writer:
         return self.put(type, b''.join(head)), size
 
     def checkpoint_if_due(self) -> None:
-        """Publishes when enough has gathered or enough time has gone by."""
+        """Publishes when enough has gathered or enough time has gone by; goes on while that is being done."""
         if (
             self._bytes >= CHECKPOINT_BYTES
-            or sum(map(len, self._new.values())) >= CHECKPOINT_OBJECTS
+            or self._put_objects >= CHECKPOINT_OBJECTS
             or time.monotonic() - self._started >= CHECKPOINT_SECONDS
         ):
-            self.checkpoint()
+            places, note = self._prepare_checkpoint()
+            if self._publisher is None:
+                self._publisher = _threads(1)
+            self._publication = self._publisher.submit(self._run.publish, places), note
 
     def checkpoint(self) -> None:
         """Makes all that was put visible and safe, children before their parents."""
+        places, note = self._prepare_checkpoint()
+        self._run.publish(places)
+        note()
+
+    def count_elsewhere(self, objects: int, size: int) -> None:
+        """Tells of objects that another process of this run may have to put, for the checkpoints' sake."""
+        self._bytes += size + objects * pack.BLOCK
+        self._put_objects += objects
+
+    def seal(self) -> Sealed:
+        """Finishes the files that this process has been writing; what is put from now on goes into others."""
         self._settle(0)
-        packed = None
+        packed, packs = [], []
         if self._pack is not None:
             name, index = self._pack.close()
             os.close(self._pack_fd)
             self._pack_fd = -1
-            self._run.write('index', index)
-            # the trees and lists in the pack name loose blobs: those go first; a pack can be read without its index
-            self._places += [('pack', f'packs/{name}'), ('index', f'packs/{pack.index_name(name)}')]
-            packed = name, self._pack.places
-        self._run.publish(self._places)
-        for type, key in self._loose_keys:
-            self._objects.note_loose(type, key)
-        if packed is not None:
-            self._objects.note_pack(*packed)
+            self._run.write(self._name('index'), index)
+            packed = [(self._name('pack'), f'packs/{name}'), (self._name('index'), f'packs/{pack.index_name(name)}')]
+            packs = [(name, self._pack.places)]
+        sealed = Sealed(self._places, packed, self._loose_keys, packs)
+        self._being_published, self._new = self._new, {type: set() for type in keys.TYPES}
         self._start()
-        self.after_checkpoint()
+        self._objects.cache.refresh()
+        return sealed
+
+    def _prepare_checkpoint(self) -> tuple[list[tuple[str, str]], Callable[[], None]]:
+        """(what to publish in this order, what to call then); the checkpoint before is over when this returns."""
+        self._end_checkpoint()
+        others = self.gather()
+        parts = [*others, self.seal()]  # trees and lists are in our own pack, so that comes last
+        loose = [place for part in parts for place in part.loose]
+        places = [place for place in loose if not place[1].endswith(LIST_SUFFIX)]
+        places += [place for part in others for place in part.packed]
+        places += [place for place in loose if place[1].endswith(LIST_SUFFIX)]
+        places += parts[-1].packed
+        secured = self.sealing()
+
+        def note() -> None:
+            for part in parts:
+                for type, key in part.keys:
+                    self._objects.note_loose(type, key)
+                for name, objects in part.packs:
+                    self._objects.note_pack(name, objects)
+            secured()
+
+        return places, note
+
+    def _end_checkpoint(self) -> None:
+        """Waits for the checkpoint that has been begun, if any.  Raises Error when it failed."""
+        if self._publication is not None:
+            (future, note), self._publication = self._publication, None
+            future.result()
+            note()
 
     def _start(self) -> None:
-        for new in self._new.values():
-            new.clear()
-        self._places, self._loose_keys, self._pack, self._bytes = [], [], None, 0
+        self._places, self._loose_keys, self._pack, self._bytes, self._put_objects = [], [], None, 0, 0
+        self._sealed_packs += 1
         self._started = time.monotonic()
+
+    def _name(self, kind: str) -> str:
+        """Of a file in the run's directory that no other process of the run uses."""
+        return f'{self._prefix}{self._sealed_packs}-{kind}'
+
+    def _compressing(self):
+        if self._pool is None:
+            self._pool = _threads(max(1, (os.cpu_count() or 1) - 1))
+        return self._pool
 
     def _put_packed(self, kind: str, type: str, key: str, data: bytes, suffix: str = '') -> None:
         if self._pack is None:
-            self._pack_fd = self._run.create('pack')
-            self._pack = pack.Writer(self._pack_fd, self._codec, self._pool)
+            self._pack_fd = self._run.create(self._name('pack'))
+            self._pack = pack.Writer(self._pack_fd, self._codec, self._compressing())
         self._pack.add(kind, f'{type}/{key}{suffix}', data)
         self._count(type, key, len(data) + pack.BLOCK)
 
     def _put_loose(self, type: str, key: str, data: bytes, suffix: str | None = None) -> None:
         if type == 'snapshot':
             suffix = ''
-        self._waiting.append(self._pool.submit(self._write_loose, type, key, data, suffix))
+        self._waiting.append(self._compressing().submit(self._write_loose, type, key, data, suffix))
         self._count(type, key, len(data))
         self._loose_keys.append((type, key))
         self._settle(_LOOSE_AT_ONCE)
@@ -135,15 +228,16 @@ class Writer:
         if suffix is None:
             name = self._codec if codec.pays(self._codec, data) else 'none'
             data, suffix = codec.verified(name, data), codec.SUFFIXES[name]
-        self._run.write(f'{type}-{key}{suffix}', data)
-        return f'{type}-{key}{suffix}', f'objects/{type}/{key[:2]}/{key}{suffix}'
+        name = f'{self._prefix}{type}-{key}{suffix}'
+        self._run.write(name, data)
+        return name, f'objects/{type}/{key[:2]}/{key}{suffix}'
 
     def _put_listed(self, type: str, blocks: Iterable[bytes]) -> tuple[str, int]:
         whole, size = hashlib.sha256(), 0
         pieces: list[tuple[str, int]] = []
         hashing = deque()
         for piece in chunker.cut(blocks, self._chunks):
-            hashing.append((self._pool.submit(keys.of, piece), piece))
+            hashing.append((self._compressing().submit(keys.of, piece), piece))
             whole.update(piece)
             size += len(piece)
             if len(hashing) > 2:
@@ -158,7 +252,7 @@ class Writer:
 
     def _put_piece(self, future, piece: bytes) -> tuple[str, int]:
         key = future.result()
-        if key not in self._new['blob'] and not self._objects.has('blob', key, len(piece)):
+        if not self.has('blob', key, len(piece)):
             if len(piece) < PACKED_BELOW:
                 self._put_packed('blob', 'blob', key, piece)
             else:
@@ -166,14 +260,17 @@ class Writer:
         return key, len(piece)
 
     def _put_list(self, type: str, key: str, data: bytes) -> None:
-        if not self._loose:
+        if not self._loose and not self._prefix:  # the pieces may be in the pack of another process
             self._put_packed('tree', type, key, data, LIST_SUFFIX)
         else:
             self._put_loose(type, key, data, LIST_SUFFIX)
 
     def _count(self, type: str, key: str, size: int) -> None:
         self._new[type].add(key)
+        if self._claims is not None and type == 'blob':
+            self._claims.add(key)
         self._bytes += size
+        self._put_objects += 1
         self.written_objects += 1
 
     def _settle(self, allowed: int) -> None:
@@ -186,3 +283,9 @@ def _chain(head: list[bytes], rest: Iterable[bytes]) -> Iterable[bytes]:
     while head:
         yield head.pop(0)
     yield from rest
+
+
+def _threads(count: int):
+    from concurrent.futures import ThreadPoolExecutor  # takes 10 ms, and many commands write nothing large
+
+    return ThreadPoolExecutor(count)

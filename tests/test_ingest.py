@@ -726,7 +726,6 @@ def test_the_store_itself_is_left_out(backup, make_store, source, tmp_path):
     assert (found.lines, found.result.skipped) == ([], 0)
 
 
-@pytest.mark.xfail(strict=True, reason='ingest compares what is below the source with the store, but not the source')
 def test_the_store_as_the_source_is_refused(store, backup):
     status = os.stat(store.root)
     with pytest.raises(errors.Error):
