@@ -4,9 +4,11 @@ Both are SQLite files that may be deleted at any time: that costs time, never da
 used, the object cache lives in memory and the scan cache is off.
 """
 
+import contextlib
 import hashlib
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -56,9 +58,9 @@ def _connect(path: bytes | None, schema: str, version: int) -> sqlite3.Connectio
 class ObjectCache:
     """Which object lies where in which pack: the packs' indexes, merged.  Brought up to date by sync()."""
 
-    VERSION = 3
+    VERSION = 4
     SCHEMA = """
-        CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY, name TEXT UNIQUE, stamp TEXT);
+        CREATE TABLE IF NOT EXISTS pack (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, stamp TEXT);
         CREATE TABLE IF NOT EXISTS epoch (text TEXT);
         INSERT INTO epoch SELECT hex(randomblob(8)) WHERE NOT EXISTS (SELECT * FROM epoch);
         CREATE TABLE IF NOT EXISTS object (key BLOB, type INTEGER, pack INTEGER, listed INTEGER, size INTEGER,
@@ -70,14 +72,35 @@ class ObjectCache:
         self._path = path
         self._packs: dict[int, str] = {}
         self._sync_again: tuple = ()
+        self._thread = threading.get_ident()
+        self._is_on_disk = path is not None
         try:
             self._db = _connect(path, self.SCHEMA, self.VERSION)
         except (sqlite3.Error, OSError):
+            self._is_on_disk = False
             self._db = _connect(None, self.SCHEMA, self.VERSION)
 
     def reopened(self) -> 'ObjectCache':
         """The same cache for another process: SQLite's connections must not cross a fork."""
         return ObjectCache(self._path)
+
+    @contextlib.contextmanager
+    def in_this_thread(self) -> Iterator['ObjectCache']:
+        """This cache, or the same one for a thread in which it was not opened.
+
+        What lies in memory cannot be shared: what another thread adds to it is lost, which costs time only.
+        """
+        if threading.get_ident() == self._thread:
+            yield self
+        else:
+            other = ObjectCache(self._path if self._is_on_disk else None)
+            try:
+                yield other
+            finally:
+                other.close()
+
+    def close(self) -> None:
+        self._db.close()
 
     def sync(self, stamps: dict[str, str], load: Callable[[str], list[pack.Place]]) -> None:
         """Makes the cache agree with the packs that exist; load reads one pack's places.
@@ -116,6 +139,7 @@ class ObjectCache:
             type, _, rest = member.partition('/')
             key, listed = rest[: keys.LENGTH], len(rest) > keys.LENGTH
             rows.append((bytes.fromhex(key), _TYPES[type], listed, object_size, offset, length))
+        rows.sort()  # a tree is filled faster in its order
         self._let_go()
         self._db.execute('BEGIN IMMEDIATE')
         try:
@@ -128,11 +152,12 @@ class ObjectCache:
             raise
         self._packs[id] = name
 
-    def refresh(self) -> None:
-        """Sees what other processes have put into the cache meanwhile."""
+    def refresh(self, stamps: dict[str, str]) -> None:
+        """Sees which of the packs that exist other processes have taken in meanwhile."""
         try:
             self._let_go()
-            self._packs = dict(self._db.execute('SELECT id, name FROM pack'))
+            rows = self._db.execute('SELECT id, name, stamp FROM pack')
+            self._packs = {id: name for id, name, stamp in rows if stamps.get(name) == stamp}
         except sqlite3.Error:
             self._move_to_memory()
 
@@ -197,6 +222,7 @@ class ObjectCache:
             return self._db.execute(sql, values).fetchall()
 
     def _move_to_memory(self) -> None:
+        self._is_on_disk = False
         self._db = _connect(None, self.SCHEMA, self.VERSION)
         if self._sync_again:
             self._sync(*self._sync_again)

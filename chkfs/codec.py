@@ -19,15 +19,21 @@ _SAMPLE_BYTES = 64 << 10
 _WORTH = 0.97  # compressed sample over plain sample: above this, compression does not pay
 
 
-def compress(name: str, data: bytes) -> bytes:
-    """One complete stream of the codec called name; raises Error when its library is missing."""
-    return _compressor(name)(data)
+def compress(name: str, data, light: bool = False) -> bytes:
+    """One complete stream of the codec called name; raises Error when its library is missing.
+
+    light: with less effort, where more would not pay or would take too long.
+    """
+    return _compressor(name, light)(data)
 
 
-def verified(name: str, data: bytes) -> bytes:
-    """compress(), read back and compared: a compressor has been wrong before (restic issue 4523)."""
-    stream = compress(name, data)
-    if name != 'none' and b''.join(decompress(name, (stream,))) != data:
+def verified(name: str, data, light: bool = False) -> bytes:
+    """compress(), read back and compared: a compressor has been wrong before (restic issue 4523).
+
+    gzip is read back by another library than the one that wrote it.
+    """
+    stream = compress(name, data, light)
+    if name != 'none' and _decompress_whole(name, stream, len(data)) != data:
         raise errors.Error(f'{name} did not give back what was compressed: check the memory of this machine')
     return stream
 
@@ -39,7 +45,7 @@ def pays(name: str, data: bytes) -> bool:
     start = max(0, (len(data) - _SAMPLE_BYTES) // 2)
     sample = data[start : start + _SAMPLE_BYTES]
     sampler = name if name in ('gzip', 'zstd') else 'gzip'  # the slow ones agree with gzip on what is random
-    return len(compress(sampler, sample)) < _WORTH * len(sample)
+    return len(compress(sampler, sample, light=True)) < _WORTH * len(sample)
 
 
 def decompress(name: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -75,19 +81,12 @@ def streams(name: str, blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
         raise errors.Damaged(f'{name} stream is cut short')
 
 
-def _compressor(name: str):
+def _compressor(name: str, light: bool):
     """The function bytes to bytes."""
     if name == 'none':
         return bytes
     if name == 'gzip':
-        try:
-            from isal import igzip_lib
-
-            return lambda data: igzip_lib.compress(data, 3, igzip_lib.COMP_GZIP)
-        except ImportError:
-            import gzip
-
-            return lambda data: gzip.compress(data, 6, mtime=0)
+        return _gzip_compressor(light)
     if name == 'bzip2':
         import bz2
 
@@ -100,6 +99,40 @@ def _compressor(name: str):
     level = zstd.CompressionParameter.compression_level
     options = {level: 3, zstd.CompressionParameter.checksum_flag: 1}
     return lambda data: zstd.compress(data, options=options)
+
+
+def _gzip_compressor(light: bool):
+    """libdeflate compresses best for its time, ISA-L is fastest; without them there is zlib."""
+    try:
+        if light:
+            from isal import igzip_lib
+
+            memory = igzip_lib.MEM_LEVEL_SMALL  # smaller blocks, so codes that fit better
+            return lambda data: igzip_lib.compress(data, 3, igzip_lib.COMP_GZIP, memory, 0)
+        from deflate import gzip_compress
+
+        return lambda data: bytes(gzip_compress(data, 2))
+    except ImportError:
+        import gzip
+
+        return lambda data: gzip.compress(data, 6, mtime=0)
+
+
+def _decompress_whole(name: str, stream: bytes, size: int) -> bytes | None:
+    """The plain bytes of one stream that should hold size of them, None when it is damaged."""
+    if name == 'gzip':
+        try:
+            from isal import igzip_lib
+
+            return igzip_lib.decompress(stream, igzip_lib.DECOMP_GZIP, 15, size)
+        except ImportError:
+            pass
+        except igzip_lib.error:
+            return None
+    try:
+        return b''.join(decompress(name, (stream,)))
+    except errors.Damaged:
+        return None
 
 
 def _decompressor(name: str):

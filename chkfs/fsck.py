@@ -12,6 +12,7 @@ from chkfs import codec, errors, pack, piecelist, publish, quote, refs, snapshot
 from chkfs import key as keys
 from chkfs.objects import LIST_SUFFIX, SUFFIXES
 from chkfs.store import Store
+from chkfs.writer import LISTED_ABOVE
 
 _EMPTY = keys.of(b'')
 
@@ -42,6 +43,7 @@ class Fsck:
         self._store, self._objects, self._step = store, store.objects, step
         self._snapshots: dict[str, snapshot.Snapshot] = {}
         self._damaged_packs: set[str] = set()
+        self._faults: dict[str, str] = {}  # of big blobs, looked at once
         self._known: dict[tuple[str, str], bool] = {}  # objects asked for before: are they there?
 
     def check(self, full: bool = False, since: str | None = None) -> Iterator[Problem]:
@@ -228,6 +230,8 @@ class Fsck:
             type = 'tree' if entry.type == 'dir' else 'blob'
             if not self._is_there(type, key):
                 yield self._affecting('missing', f'{type}/{key}', 'named by a tree', snapshot_key, path)
+            elif type == 'blob' and (fault := self._pieces_fault(key, entry.size)):
+                yield self._affecting('damaged', f'blob/{key}', fault, snapshot_key, path)
             elif type == 'tree':
                 seen.add(key)
                 self._step(path, self)
@@ -243,6 +247,19 @@ class Fsck:
     def _is_there(self, type: str, key: str) -> bool:
         there = self._known.get((type, key))
         return self._objects.has(type, key) if there is None else there
+
+    def _pieces_fault(self, key: str, size: int | None) -> str:
+        """What is wrong with a big blob that is there as a list: '' when nothing is."""
+        if size is not None and size <= LISTED_ABOVE:
+            return ''
+        if key not in self._faults:
+            try:
+                pieces = self._objects.pieces('blob', key)
+                missing = [piece for piece, _ in pieces if not self._is_there('blob', piece)]
+                self._faults[key] = f'its piece {missing[0]} is missing or damaged' if missing else ''
+            except (errors.Damaged, OSError) as error:
+                self._faults[key] = errors.describe(error)
+        return self._faults[key]
 
     def _affecting(self, kind: str, where: str, detail: str, snapshot_key: str, path: bytes) -> Problem:
         return Problem(kind, where, detail, (f'{snapshot_key}:{quote.quote(path)}',))

@@ -180,8 +180,7 @@ class Ingest:
         finally:
             descent.close()
         found = self._lister.look(status, b'.', filesystem)
-        time_text = tree.format_time(scan.unpack(found.record).mtime_ns)
-        self.result.root = f'. {found.attributes} time={time_text} tags={self._top_tags}'
+        self.result.root = f'. {found.attributes} time={tree.format_time(found.mtime_ns)} tags={self._top_tags}'
 
     def _walk(self, descent: Descent, source: bytes, top: _Level) -> None:
         """Down and up again until the top has been left."""
@@ -218,9 +217,9 @@ class Ingest:
             self._note(f"'{quote.readable(path)}' is '{again}' again: not entered")
             stop = f'again:{again if len(again) <= _LONGEST_PATH else "."}'
         elif status.st_dev != parent.identity[0]:
-            filesystem, stop = self._cross(descent.fd, parent, source + b'/' + path, path)
+            filesystem, stop = self._cross(descent.fd, parent, os.path.join(source, path), path)
             if filesystem is not parent.filesystem:
-                place = metadata.place(filesystem.inner_path(source + b'/' + path))
+                place = metadata.place(filesystem.inner_path(os.path.join(source, path)))
         if stop is not None or identity == self._options.store_directory:
             descent.leave()
             if stop is not None:
@@ -270,7 +269,7 @@ class Ingest:
         place = level.filesystem.identity, level.place
         known = self._cache.signature(*place)
         if known and level.waits_for == 1 and level.is_whole and self._signature(level) == known[0]:
-            sizes = [scan.fields(found.record)[0] for found in level.entries if found.kind == 'file']
+            sizes = [found.size for found in level.entries if found.kind == 'file']
             if self._has_all(place, known[1], max(sizes, default=0)):
                 self.result.files += len(sizes)
                 self.result.bytes += sum(sizes)
@@ -287,7 +286,7 @@ class Ingest:
         for index, found in enumerate(level.entries):
             if found.kind == 'file':
                 row = old.get(found.name)
-                if row is not None and row[0] == found.record and self._writer.has('blob', row[1]):
+                if row is not None and row[0] == found.record and self._writer.has_whole(row[1], found.size):
                     level.lines[index] = self._file_line(level, found, row[1])
                 else:
                     wanted.append(index)
@@ -304,19 +303,19 @@ class Ingest:
         files = []
         for index in indexes:
             found = level.entries[index]
-            size, mtime_ns, *_ = scan.fields(found.record)
+            size = found.size
             if size > LISTED_ABOVE:
                 self._path = level.path_of(found.name)
                 self.result.read_bytes += size
-                for _, (outcome,) in self._reader.read([(0, [(found.name, size, mtime_ns)])], [fd]):
+                for _, (outcome,) in self._reader.read([(0, [(found.name, size, found.mtime_ns)])], [fd]):
                     level.lines[index] = self._outcome_line(level, found, outcome)
             else:
-                files.append((found.name, size, mtime_ns))
+                files.append((found.name, size, found.mtime_ns))
                 self._batch_bytes += size
         if not files:
             return
         if len(files) < len(indexes):
-            indexes = [index for index in indexes if scan.fields(level.entries[index].record)[0] <= LISTED_ABOVE]
+            indexes = [index for index in indexes if level.entries[index].size <= LISTED_ABOVE]
         self._number += 1
         self._asked[self._number] = level, indexes
         level.waits_for += 1
@@ -425,7 +424,8 @@ class Ingest:
             return False
         if largest < PACKED_BELOW:
             return True
-        return all(self._writer.has('blob', blob) for _, blob in self._cache.files(*place).values())
+        files = self._cache.files(*place).values()
+        return all(self._writer.has_whole(blob, scan.fields(record)[0]) for record, blob in files)
 
     def _signature(self, level: _Level) -> bytes:
         """A digest of all that lstat told of the entries, of the trees below, and of hard links' first names."""
@@ -441,14 +441,13 @@ class Ingest:
     def _directory_line(self, level: _Level, found: scan.Found) -> str:
         """The tree line of a subdirectory; '' for one that vanished."""
         tags = level.tags.get(found.name)
-        time_text = tree.format_time(scan.fields(found.record)[1])
+        time_text = tree.format_time(found.mtime_ns)
         return tree.format_lines(found.name, f'{found.attributes} time={time_text}', tags) if tags else ''
 
     def _other_line(self, fd: int, level: _Level, found: scan.Found) -> str:
         """The tree line of what is neither file nor directory; '' for one that vanished."""
-        name, kind, attributes, record, linked = found
-        _, mtime_ns, _, _, device = scan.fields(record)
-        rest = f'{attributes} time={tree.format_time(mtime_ns)}'
+        name, kind = found.name, found.kind
+        rest = f'{found.attributes} time={tree.format_time(found.mtime_ns)}'
         if kind == 'link':
             try:
                 rest += f' link={quote.quote(os.readlink(name, dir_fd=fd))}'
@@ -456,8 +455,9 @@ class Ingest:
                 self._skip(level, level.path_of(name), error)
                 return ''
         elif kind in ('char', 'block'):
+            device = scan.unpack(found.record).device
             rest += f' device=linux,{os.major(device)},{os.minor(device)}'
-        if not self._is_settled(level, record):
+        if not self._is_settled(level, found):
             level.is_whole = False
         return tree.format_lines(name, rest, self._hard_link_tag(found))
 
@@ -477,18 +477,19 @@ class Ingest:
         self._report(f"'{quote.readable(path)}' changed while it was read: stored as it was last seen")
         self.result.changed += 1
         record = scan.unpack(found.record)._replace(size=outcome.size)  # the line must say what is stored
-        return self._file_line(level, found._replace(record=scan.pack(*record)), outcome.key, 'changed:1')
+        return self._file_line(
+            level, found._replace(record=scan.pack(*record), size=outcome.size), outcome.key, 'changed:1'
+        )
 
     def _file_line(self, level: _Level, found: scan.Found, key: str, remarks: str = '') -> str:
         """The tree line of a file; remarks: what is to be said of it in tags."""
-        name, _, attributes, record, linked = found
-        size, mtime_ns, *_ = scan.fields(record)
+        name, _, attributes, record, size, mtime_ns, _, linked = found
         self.result.files += 1
         self.result.bytes += size
         tags = self._hard_link_tag(found) if linked else ''
         if remarks:
             tags = f'{tags},{remarks}' if tags else remarks
-        if remarks or not self._is_settled(level, record):
+        if remarks or not self._is_settled(level, found):
             level.is_whole = False
         else:
             level.done[name] = record, key
@@ -506,12 +507,13 @@ class Ingest:
     def _tick(self) -> None:
         self._step(self._path, self.result)
 
-    def _is_settled(self, level: _Level, record: bytes) -> bool:
+    def _is_settled(self, level: _Level, found: scan.Found) -> bool:
         """Whether a later change would surely show: false for times since this run began, less the clock's grain."""
-        _, mtime_ns, ctime_ns, *_ = scan.fields(record)
         oldest = self._started_ns - level.filesystem.granularity_ns
+        if found.mtime_ns < oldest and found.ctime_ns < oldest:
+            return True
         newest = oldest + _LONGEST_RUN_NS  # times of the far future are as good as those of the past
-        return not (oldest <= mtime_ns <= newest or oldest <= ctime_ns <= newest)
+        return not (oldest <= found.mtime_ns <= newest or oldest <= found.ctime_ns <= newest)
 
     def _skip(self, level: _Level, path: bytes, error: OSError) -> None:
         self.result.skipped += 1
@@ -520,7 +522,7 @@ class Ingest:
         self._report(f"'{quote.readable(path) or '.'}' {what}")
 
     def _remember(self) -> Callable[[], None]:
-        """At a checkpoint: what is to be done when all that was put so far is safe and rows about it may be believed."""
+        """At a checkpoint: what to do when all that was put so far is safe and rows about it may be believed."""
         rows, self._rows = self._rows, []
         for level in self._unfinished.values():
             rows.append((level.filesystem.identity, level.place, Directory(b'', '', dict(level.done))))

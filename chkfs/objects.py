@@ -37,11 +37,17 @@ class Objects:
 
     def reload(self) -> None:
         """Looks again at which packs there are."""
+        self.cache.sync(self._stamps(), self.places)
+
+    def refresh(self) -> None:
+        """Sees the packs that other processes of the same run have told of by note_packs."""
+        self.cache.refresh(self._stamps())
+
+    def _stamps(self) -> dict[str, str]:
         sizes = {}
         for entry in _entries(os.path.join(self.root, b'packs')):
             sizes[os.fsdecode(entry.name)] = entry.stat().st_size
-        stamps = {name: _stamp(name, sizes) for name in sizes if pack.codec_of(name)}
-        self.cache.sync(stamps, self.places)
+        return {name: _stamp(name, sizes) for name in sizes if pack.codec_of(name)}
 
     def reopened(self) -> 'Objects':
         """The same store for another process: connections, frames and threads of its own."""
@@ -58,6 +64,25 @@ class Objects:
         sizes = {suffix: os.stat(path).st_size for suffix, path in self._loose(type, key).items()}
         return any(found and (suffix or size in (None, found)) or size == 0 for suffix, found in sizes.items())
 
+    def pieces(self, type: str, key: str) -> list[tuple[str, int]]:
+        """(key, size) of the pieces of an object that is there as a list and not whole, else nothing.
+
+        Raises Damaged when no list of it can be read.
+        """
+        rows = self.cache.find(type, key)
+        files = self._loose(type, key) if self._has_loose(type, key) else {}
+        if any(not listed for _, listed, *_ in rows) or any(suffix != LIST_SUFFIX for suffix in files):
+            return []
+        problems = []
+        for where, blocks in self._lists(type, key, rows, files):
+            try:
+                return piecelist.parse(b''.join(blocks))
+            except (errors.Damaged, OSError) as error:
+                problems.append(f'{where}: {errors.describe(error)}')
+        if problems:
+            raise errors.Damaged('; '.join(problems))
+        return []
+
     def types(self, key: str) -> list[str]:
         return [type for type in keys.TYPES if self.has(type, key)]
 
@@ -67,10 +92,12 @@ class Objects:
         if names is not None:
             names.add(key)
 
-    def note_pack(self, name: str, places: list[pack.Place]) -> None:
-        """Tells of a pack that this process has just published."""
-        sizes = {each: os.stat(self.pack_path(each)).st_size for each in (name, pack.index_name(name))}
-        self.cache.add(name, _stamp(name, sizes), places)
+    def note_packs(self, packs: list[tuple[str, list[pack.Place]]]) -> None:
+        """Tells of packs that this process has just published, in whatever thread."""
+        with self.cache.in_this_thread() as cache:
+            for name, places in packs:
+                sizes = {each: os.stat(self.pack_path(each)).st_size for each in (name, pack.index_name(name))}
+                cache.add(name, _stamp(name, sizes), places)
 
     def keys(self, type: str, prefix: str = '') -> Iterator[str]:
         """Every key of a type that begins so, once, in order within each form (packed, then loose)."""
@@ -182,17 +209,26 @@ class Objects:
         for name, listed, _, offset, length in packed:
             if not listed:
                 yield f'packs/{name}', self._packed(type, key, name, offset, length)
-        for suffix, path in self._loose(type, key).items():
-            where = os.fsdecode(os.path.relpath(path, self.root))
-            if suffix == LIST_SUFFIX:
-                yield where, self._listed(type, key, _file_blocks(path), depth)
-            else:
+        files = self._loose(type, key)
+        for suffix, path in files.items():
+            if suffix != LIST_SUFFIX:
                 plain = codec.decompress(codec.NAMES[suffix], _file_blocks(path))
-                yield where, _verified(key, plain)
+                yield self._where(path), _verified(key, plain)
+        for where, blocks in self._lists(type, key, packed, files):
+            yield where, self._listed(type, key, blocks, depth)
+
+    def _lists(
+        self, type: str, key: str, packed: list, files: dict[str, bytes]
+    ) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """(where, its bytes) of every list of an object."""
+        if LIST_SUFFIX in files:
+            yield self._where(files[LIST_SUFFIX]), _file_blocks(files[LIST_SUFFIX])
         for name, listed, _, offset, length in packed:
             if listed:
-                blocks = self._packed(type, key, name, offset, length, LIST_SUFFIX)
-                yield f'packs/{name}', self._listed(type, key, blocks, depth)
+                yield f'packs/{name}', self._packed(type, key, name, offset, length, LIST_SUFFIX)
+
+    def _where(self, path: bytes) -> str:
+        return os.fsdecode(os.path.relpath(path, self.root))
 
     def _packed(self, type, key, pack_name, offset, length, suffix='') -> Iterator[bytes]:
         found = self._frame(pack_name, offset, length).get(f'{type}/{key}{suffix}')

@@ -7,6 +7,7 @@ a tar archive are the last frame.  chkfs-pack(5) is the authority.
 
 import hashlib
 import os
+import re
 from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from chkfs import key as keys
 FRAME_BYTES = 1 << 20
 BLOCK = 512
 INDEX_SUFFIX = '.index'
+KINDS = ('blob', 'dense', 'tree')  # of frames; dense: contents that are compressed already
 
 _PADDING = [bytes(-size % BLOCK) for size in range(BLOCK)]
 _END_OF_ARCHIVE = bytes(2 * BLOCK)
@@ -41,6 +43,17 @@ def _template() -> tuple[bytes, bytes, bytes, int]:
 
 
 _OWNER, _MTIME, _TAIL, _CONSTANT_SUM = _template()
+
+
+# the beginnings of gzip, PNG, zip, JPEG, WOFF2, Ogg, xz, bzip2, 7z, GIF, zstd and MP3 files
+_is_dense = re.compile(
+    rb'\x1f\x8b\x08|\x89PNG|PK\x03\x04|\xff\xd8\xff|wOF2|OggS|\xfd7zXZ|BZh|7z\xbc\xaf|GIF8|\x28\xb5\x2f\xfd|ID3'
+).match
+
+
+def kind_of(data: bytes) -> str:
+    """Which frames a blob belongs into.  What is compressed already does not help its neighbours to be."""
+    return 'dense' if _is_dense(data) else 'blob'
 
 
 def header(name: str, size: int) -> bytes:
@@ -82,14 +95,14 @@ class Writer:
         self.bytes = 0  # plain bytes taken so far
         self.places: list[Place] = []
         self._fd, self._codec, self._pool = fd, codec_name, pool
-        self._frames = {'blob': ([], []), 'tree': ([], [])}  # parts, (name, size)
-        self._frame_bytes = {'blob': 0, 'tree': 0}
+        self._frames = {kind: ([], []) for kind in KINDS}  # parts, (name, size)
+        self._frame_bytes = dict.fromkeys(KINDS, 0)
         self._waiting = deque()
         self._offset = 0
         self._hash = hashlib.sha256()
 
     def add(self, kind: str, name: str, data: bytes) -> None:
-        """kind: the frames to put it in, 'blob' or 'tree'."""
+        """kind: the frames to put it in, one of KINDS."""
         size = len(data)
         parts, names = self._frames[kind]
         parts += (header(name, size), data, _PADDING[size % BLOCK])
@@ -112,7 +125,7 @@ class Writer:
         if names:
             plain = b''.join(parts)
             self.bytes += len(plain)
-            self._waiting.append((self._pool.submit(codec.verified, self._codec, plain), names))
+            self._waiting.append((self._pool.submit(codec.verified, self._codec, plain, kind == 'dense'), names))
             self._frames[kind], self._frame_bytes[kind] = ([], []), 0
             self._append_waiting(8)
 

@@ -25,13 +25,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextlib.contextmanager
-def _storing():
+def storing():
     """Turns what the store's filesystem answers into an Error that says what to do."""
     try:
         yield
     except OSError as error:
-        way_out = _WAYS_OUT.get(error.errno, '')
-        raise errors.Error(f'cannot write into the store: {errors.describe(error)}{way_out}') from error
+        raise failure(error) from error
+
+
+def failure(error: OSError) -> errors.Error:
+    way_out = _WAYS_OUT.get(error.errno, '')
+    return errors.Error(f'cannot write into the store: {errors.describe(error)}{way_out}')
 
 
 class Run:
@@ -44,7 +48,7 @@ class Run:
         stamp = time.strftime('%Y%m%dT%H%M%S', time.gmtime())
         name = f'{stamp}-{os.uname().nodename}-{os.getpid()}-{os.urandom(4).hex()}'
         self.path = os.path.join(incoming, os.fsencode(name.replace('/', '-')))
-        with _storing():
+        with storing():
             _make_private(incoming)
             os.mkdir(self.path, 0o700)
             self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -67,12 +71,15 @@ class Run:
         try:
             for part in parts:
                 write_all(fd, part)
-        finally:
-            os.close(fd)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+            raise
+        close(fd)
 
     def create(self, name: str) -> int:
         """A descriptor of a new file in the run's directory, readable by its owner only."""
-        with _storing():
+        with storing():
             flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
             return os.open(os.path.join(self.path, name.encode()), flags, 0o400)
 
@@ -84,7 +91,7 @@ class Run:
         """
         if not places:
             return
-        with _storing():
+        with storing():
             sync_filesystem(self._fd)
             made = set()
             for name, path in places:
@@ -111,9 +118,15 @@ def _make_private(path: bytes) -> None:
 def write_all(fd: int, data) -> None:
     """os.write until all is written."""
     view = memoryview(data)
-    with _storing():
+    with storing():
         while view:
             view = view[os.write(fd, view) :]
+
+
+def close(fd: int) -> None:
+    """os.close of something written: some filesystems say only now that the disk is full."""
+    with storing():
+        os.close(fd)
 
 
 def sync_filesystem(fd: int) -> None:
@@ -157,7 +170,7 @@ def replace(path: bytes, data: bytes, mode: int = 0o600) -> None:
     """
     directory, name = os.path.split(path)
     beside = os.path.join(directory, b'.' + name[:200] + b'.' + os.urandom(4).hex().encode())
-    with _storing():
+    with storing():
         fd = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
         try:
             write_all(fd, data)
@@ -177,7 +190,7 @@ def append(fd: int, data: bytes) -> None:
     size = os.fstat(fd).st_size
     if size and os.pread(fd, 1, size - 1) != b'\n':
         data = b'\n' + data
-    with _storing():
+    with storing():
         write_all(fd, data)
         os.fsync(fd)
 
@@ -185,7 +198,7 @@ def append(fd: int, data: bytes) -> None:
 def set_aside(root: bytes, path: str) -> str:
     """Moves a damaged file out of readers' sight, into incoming/damaged-...; gives its new path."""
     new = f'incoming/damaged-{os.urandom(4).hex()}-{os.path.basename(path)}'
-    with _storing():
+    with storing():
         os.rename(os.path.join(root, path.encode()), os.path.join(root, new.encode()))
         sync_filesystem_of(root)
     return new

@@ -4,11 +4,12 @@ An update takes flock on the ref's log, compares, appends to the log, and replac
 of the lock when a process dies.  Names follow git-check-ref-format(1).  chkfs-store(5) is the authority.
 """
 
+import contextlib
 import fcntl
 import os
 import pwd
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from chkfs import errors, publish
@@ -65,6 +66,8 @@ class Refs:
                 text = file.read(keys.LENGTH + 2).decode('ascii', 'replace').rstrip('\n')
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+        except OSError as error:
+            raise errors.Error(f"cannot read ref '{name}': {errors.describe(error)}") from error
         if not keys.is_key(text):
             raise errors.Damaged(f"ref '{name}' does not hold a key: chkfs-fsck rebuilds it")
         return text
@@ -95,9 +98,30 @@ class Refs:
         Raises Conflict when somebody else was first, Usage for a name that cannot be.
         """
         check_name(name)
+        self._compare(name, old)  # before anything is made; what counts is the comparison under the lock
+        with self._locked(name) as log:
+            now = self._compare(name, old)
+            if now == new == self._readable(name):
+                return
+            self._set(name, now, new, reason, log)
+
+    def advance(self, name: str, make: Callable[[str | None], str], reason: str = '') -> str:
+        """Points a ref at make(key that it is at now, or None), a new key, which it gives.
+
+        Nobody else moves the ref meanwhile, so what make() builds on is never out of date.
+        """
+        check_name(name)
+        with self._locked(name) as log:
+            now = self._current(name)
+            new = make(now)
+            self._set(name, now, new, reason, log)
+        return new
+
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[int]:
+        """Holds the lock of a ref: gives its log, open for appending."""
         path, log = self._path(name), self._path('logs/' + name)
         try:
-            self._compare(name, old)  # before anything is made; what counts is the comparison under the lock
             publish.make_directories(self._root, os.path.dirname(os.path.relpath(log, self._root)))
             publish.make_directories(self._root, os.path.dirname(os.path.relpath(path, self._root)))
             is_new = not os.path.exists(log)
@@ -110,16 +134,16 @@ class Refs:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if os.path.isdir(path):
                 raise errors.Error(f"cannot update ref '{name}': there are refs below it")
-            now = self._compare(name, old)
-            if now == new == self._readable(name):
-                return
             if is_new:
                 publish.sync_directory(os.path.dirname(log))
-            if now != new:
-                publish.append(fd, _log_line(now or NONE, new, reason))
-            publish.replace(path, f'{new}\n'.encode())
+            yield fd
         finally:
             os.close(fd)
+
+    def _set(self, name: str, now: str | None, new: str, reason: str, log: int) -> None:
+        if now != new:
+            publish.append(log, _log_line(now or NONE, new, reason))
+        publish.replace(self._path(name), f'{new}\n'.encode())
 
     def log(self, name: str) -> list[Change]:
         """The changes of a full ref name, oldest first; lines that a crash cut short are passed over."""

@@ -15,14 +15,17 @@ class Found(NamedTuple):
     """One entry as it was listed.
 
     kind is a tree type ('file', 'dir', ...); attributes is the beginning of its tree line; record is what
-    lstat told (see unpack), equal exactly when nothing that we can see has changed; linked is (device,
-    inode) of what has several hard links.
+    lstat told (see unpack), equal exactly when nothing that we can see has changed; size in bytes and the times
+    in ns are the same once more, to be had at once; linked is (device, inode) of what has several hard links.
     """
 
     name: bytes
     kind: str
     attributes: str
     record: bytes
+    size: int
+    mtime_ns: int
+    ctime_ns: int  # 0 where the filesystem does not keep it
     linked: tuple[int, int] | None
 
 
@@ -84,7 +87,7 @@ class Lister:
 
         Raises OSError when the directory cannot be listed.
         """
-        names = list(map(os.fsencode, os.listdir(fd)))
+        names = [name.encode('utf-8', 'surrogateescape') for name in os.listdir(fd)]
         names.sort()
         found, problems = [], []
         lstat, shared = os.stat, self._shared
@@ -96,17 +99,11 @@ class Lister:
                 problems.append((name, error))
                 continue
             mode, inode, device, links, uid, gid, size, *_ = status
-            kind_attributes = shared.get((mode, uid, gid)) or self.share(mode, uid, gid)
-            record = pack(
-                size,
-                status.st_mtime_ns,
-                status.st_ctime_ns if ctimes else 0,
-                inode if inodes else 0,
-                status.st_rdev,
-            )
-            kind, attributes = kind_attributes
+            kind, attributes = shared.get((mode, uid, gid)) or self.share(mode, uid, gid)
+            mtime_ns, ctime_ns = status.st_mtime_ns, status.st_ctime_ns if ctimes else 0
+            record = pack(size, mtime_ns, ctime_ns, inode if inodes else 0, status.st_rdev)
             linked = (device, inode) if links > 1 and kind != 'dir' else None
-            found.append(Found(name, kind, attributes, record, linked))
+            found.append(Found(name, kind, attributes, record, size, mtime_ns, ctime_ns, linked))
         return found, problems
 
     def share(self, mode: int, uid: int, gid: int) -> tuple[str, str]:
@@ -118,13 +115,9 @@ class Lister:
 
     def look(self, status: os.stat_result | Status, name: bytes, filesystem: metadata.Filesystem) -> Found:
         """The same for one entry of which there is a fresh lstat."""
-        record = pack(
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns if filesystem.has_true_ctime else 0,
-            status.st_ino if filesystem.has_stable_inodes else 0,
-            status.st_rdev,
-        )
+        size, mtime_ns = status.st_size, status.st_mtime_ns
+        ctime_ns = status.st_ctime_ns if filesystem.has_true_ctime else 0
+        record = pack(size, mtime_ns, ctime_ns, status.st_ino if filesystem.has_stable_inodes else 0, status.st_rdev)
         kind, attributes = self.share(status.st_mode, status.st_uid, status.st_gid)
         linked = (status.st_dev, status.st_ino) if status.st_nlink > 1 and kind != 'dir' else None
-        return Found(name, kind, attributes, record, linked)
+        return Found(name, kind, attributes, record, size, mtime_ns, ctime_ns, linked)

@@ -52,6 +52,10 @@ class Snapshot:
     def parents(self) -> list[str]:
         return self.all('parent')
 
+    def add_parent(self, key: str) -> None:
+        if key not in self.parents:
+            self.lines.append(('parent', key))
+
     @property
     def time_ns(self) -> int:
         """When it was finished (else started), nanoseconds since 1970; 0 when it does not say."""

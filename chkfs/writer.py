@@ -5,6 +5,7 @@ then the pack.  Trees and lists go into packs whatever their size up to 8 MiB, s
 before what it names.  Several forked processes may put blobs into one run; one of them publishes.
 """
 
+import contextlib
 import hashlib
 import os
 import time
@@ -12,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from chkfs import chunker, codec, pack, piecelist, publish
+from chkfs import chunker, codec, errors, pack, piecelist, publish
 from chkfs import key as keys
 from chkfs.claims import Claims
 from chkfs.objects import LIST_SUFFIX, Objects
@@ -65,7 +66,8 @@ class Writer:
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
         if self._pack_fd >= 0:
-            os.close(self._pack_fd)
+            with contextlib.suppress(OSError):
+                os.close(self._pack_fd)
         self._run.__exit__()
 
     def prepare_to_branch(self) -> None:
@@ -91,14 +93,28 @@ class Writer:
         return other
 
     def has(self, type: str, key: str, size: int | None = None) -> bool:
-        return (
-            key in self._new[type]
-            or key in self._being_published[type]
-            or type == 'blob'
-            and self._claims is not None
-            and key in self._claims
-            or self._objects.has(type, key, size)
-        )
+        """Whether it need not be put.  Raises Error when the store cannot be read."""
+        if key in self._new[type] or key in self._being_published[type]:
+            return True
+        if type == 'blob' and self._claims is not None and key in self._claims:
+            return True
+        try:
+            return self._objects.has(type, key, size)
+        except OSError as error:
+            raise publish.failure(error) from error
+
+    def has_whole(self, key: str, size: int) -> bool:
+        """Whether a blob of that size need not be put; of a listed one every piece must be there."""
+        if not self.has('blob', key):
+            return False
+        if size <= LISTED_ABOVE:
+            return True
+        try:
+            with publish.storing():
+                pieces = self._objects.pieces('blob', key)
+        except errors.Damaged:
+            return False
+        return all(self.has('blob', piece, piece_size) for piece, piece_size in pieces)
 
     def put(self, type: str, data: bytes) -> str:
         """Stores bytes (all in memory) and gives their key."""
@@ -109,7 +125,7 @@ class Writer:
         if self.has(type, key, size):
             return key
         if not self._loose and (type == 'tree' or type == 'blob' and size < PACKED_BELOW):
-            self._put_packed(type, type, key, data)
+            self._put_packed(pack.kind_of(data) if type == 'blob' else type, type, key, data)
         else:
             self._put_loose(type, key, data)
         return key
@@ -127,20 +143,22 @@ class Writer:
 
     def checkpoint_if_due(self) -> None:
         """Publishes when enough has gathered or enough time has gone by; goes on while that is being done."""
+        if self._publication is not None and self._publication[0].done():
+            self._end_checkpoint()
         if (
             self._bytes >= CHECKPOINT_BYTES
             or self._put_objects >= CHECKPOINT_OBJECTS
             or time.monotonic() - self._started >= CHECKPOINT_SECONDS
         ):
-            places, note = self._prepare_checkpoint()
+            publish_all, note = self._prepare_checkpoint()
             if self._publisher is None:
                 self._publisher = _threads(1)
-            self._publication = self._publisher.submit(self._run.publish, places), note
+            self._publication = self._publisher.submit(publish_all), note
 
     def checkpoint(self) -> None:
         """Makes all that was put visible and safe, children before their parents."""
-        places, note = self._prepare_checkpoint()
-        self._run.publish(places)
+        publish_all, note = self._prepare_checkpoint()
+        publish_all()
         note()
 
     def count_elsewhere(self, objects: int, size: int) -> None:
@@ -154,19 +172,20 @@ class Writer:
         packed, packs = [], []
         if self._pack is not None:
             name, index = self._pack.close()
-            os.close(self._pack_fd)
-            self._pack_fd = -1
+            fd, self._pack_fd = self._pack_fd, -1
+            publish.close(fd)
             self._run.write(self._name('index'), index)
             packed = [(self._name('pack'), f'packs/{name}'), (self._name('index'), f'packs/{pack.index_name(name)}')]
             packs = [(name, self._pack.places)]
         sealed = Sealed(self._places, packed, self._loose_keys, packs)
         self._being_published, self._new = self._new, {type: set() for type in keys.TYPES}
         self._start()
-        self._objects.cache.refresh()
+        if self._prefix:
+            self._objects.refresh()
         return sealed
 
-    def _prepare_checkpoint(self) -> tuple[list[tuple[str, str]], Callable[[], None]]:
-        """(what to publish in this order, what to call then); the checkpoint before is over when this returns."""
+    def _prepare_checkpoint(self) -> tuple[Callable[[], None], Callable[[], None]]:
+        """(what publishes, in whatever thread; what to call then); the checkpoint before is over when this returns."""
         self._end_checkpoint()
         others = self.gather()
         parts = [*others, self.seal()]  # trees and lists are in our own pack, so that comes last
@@ -177,15 +196,20 @@ class Writer:
         places += parts[-1].packed
         secured = self.sealing()
 
+        def publish_all() -> None:
+            self._run.publish(places)
+            with publish.storing():
+                self._objects.note_packs([found for part in parts for found in part.packs])
+
         def note() -> None:
             for part in parts:
                 for type, key in part.keys:
                     self._objects.note_loose(type, key)
-                for name, objects in part.packs:
-                    self._objects.note_pack(name, objects)
+            with publish.storing():
+                self._objects.refresh()
             secured()
 
-        return places, note
+        return publish_all, note
 
     def _end_checkpoint(self) -> None:
         """Waits for the checkpoint that has been begun, if any.  Raises Error when it failed."""
@@ -205,7 +229,7 @@ class Writer:
 
     def _compressing(self):
         if self._pool is None:
-            self._pool = _threads(max(1, (os.cpu_count() or 1) - 1))
+            self._pool = _threads(1 if self._prefix else os.cpu_count() or 1)
         return self._pool
 
     def _put_packed(self, kind: str, type: str, key: str, data: bytes, suffix: str = '') -> None:
@@ -227,7 +251,7 @@ class Writer:
         """In a thread of the pool: compresses if that pays, and writes; gives the names here and there."""
         if suffix is None:
             name = self._codec if codec.pays(self._codec, data) else 'none'
-            data, suffix = codec.verified(name, data), codec.SUFFIXES[name]
+            data, suffix = codec.verified(name, data, light=True), codec.SUFFIXES[name]
         name = f'{self._prefix}{type}-{key}{suffix}'
         self._run.write(name, data)
         return name, f'objects/{type}/{key[:2]}/{key}{suffix}'
@@ -254,7 +278,7 @@ class Writer:
         key = future.result()
         if not self.has('blob', key, len(piece)):
             if len(piece) < PACKED_BELOW:
-                self._put_packed('blob', 'blob', key, piece)
+                self._put_packed(pack.kind_of(piece), 'blob', key, piece)
             else:
                 self._put_loose('blob', key, piece)
         return key, len(piece)

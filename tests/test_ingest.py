@@ -11,6 +11,7 @@ import time
 import pytest
 
 from chkfs import cache, errors, exclude, key, metadata, tree
+from chkfs import ingest as ingests
 from chkfs import store as stores
 from chkfs import writer as writers
 
@@ -506,6 +507,7 @@ def test_after_a_death_only_what_was_not_secured_is_read_again(store, backup, so
         pass
 
     monkeypatch.setattr(writers, 'CHECKPOINT_BYTES', 100 << 10)
+    monkeypatch.setattr(ingests, '_BATCH_FILES', 1)
     for directory in (b'a', b'b', b'c'):
         for number in range(20):
             write(source, directory, b'%d' % number, data=os.urandom(10 << 10))
@@ -522,7 +524,8 @@ def test_after_a_death_only_what_was_not_secured_is_read_again(store, backup, so
     assert found.result.root == backup(source, cache=cache.ScanCache(None)).result.root
 
 
-def test_an_interrupted_run_secures_what_it_read(backup, source, later):
+def test_an_interrupted_run_secures_what_it_read(backup, source, later, monkeypatch):
+    monkeypatch.setattr(ingests, '_BATCH_FILES', 1)
     write(source, b'a', b'file', data=b'x' * 1000)
     write(source, b'b', b'file', data=b'y' * 100)
 
@@ -868,3 +871,123 @@ def test_ingest_tells_how_far_it_is(backup, full, later):
     backup(full, step=lambda path, result: steps.append((path, result.files)))
     assert steps[0] == (b'', 0) and steps[-1][1] > 0
     assert {b'', b'sub', b'sub/deep', b'sub/deep/er', b'no files'} <= {path for path, _ in steps}
+
+
+# ---- workers ----
+
+
+@pytest.fixture
+def many(source):
+    """So much that workers are called for: small files with copies among them, links, and one that is listed."""
+    for directory in range(12):
+        for number in range(60):
+            data = b'%d %d' % (directory, number) if number % 3 else b'the same in all %d' % number
+            write(source, b'%d' % directory, b'below', b'%d' % number, data=data * 50)
+        write(source, b'%d' % directory, b'medium', data=b'%d' % (directory % 4) * (300 << 10))
+    write(source, b'5', b'big', data=os.urandom(9 << 20))
+    os.link(os.path.join(source, b'0', b'below', b'1'), os.path.join(source, b'7', b'again'))
+    os.symlink(b'5', os.path.join(source, b'link'))
+    return source
+
+
+def test_workers_give_what_one_process_gives(make_store, backup, many, later, monkeypatch):
+    pids = []
+    fork = os.fork
+    monkeypatch.setattr(os, 'fork', lambda: pids.append(fork()) or pids[-1])
+    shared = backup(many, store=make_store(name='shared'))
+    assert len(pids) >= 2
+    monkeypatch.setattr(ingests, '_MANY_FILES', 10**9)
+    monkeypatch.setattr(ingests, '_MANY_BYTES', 10**12)
+    alone = backup(many, store=make_store(name='alone'))
+    assert shared.result.__dict__ == alone.result.__dict__
+    for type in key.TYPES:
+        objects = [stores.Store(each.store.root).objects for each in (shared, alone)]
+        assert list(objects[0].keys(type)) == list(objects[1].keys(type))
+    assert os.listdir(os.path.join(shared.store.root, b'incoming')) == []
+
+
+def test_workers_read_nothing_of_what_is_known(backup, many, later):
+    first = backup(many)
+    second = backup(many)
+    assert (second.result.root, second.result.read_bytes, second.lines) == (first.result.root, 0, [])
+
+
+def test_files_that_several_workers_meet_are_stored_once(backup, source, later, store):
+    for directory in range(40):
+        for number in range(50):
+            write(source, b'%d' % directory, b'%d' % number, data=b'%d' % number * 1000)
+    backup(source)
+    counts = store.objects.count()
+    assert counts['packed-blobs'] <= 50 + 10  # two that store the same at the same moment are harmless
+
+
+def test_checkpoints_with_workers_publish_leaves_first(store, backup, many, later, monkeypatch):
+    monkeypatch.setattr(writers, 'CHECKPOINT_BYTES', 200 << 10)
+    rename = os.rename
+    checked = []
+
+    def check(old, new):
+        rename(old, new)
+        if b'/packs/' in new and len(checked) < 16:
+            objects = stores.Store(store.root, environment={}).objects
+            for tree_key in objects.keys('tree'):
+                for entry in tree.parse(objects.read('tree', tree_key)):
+                    if entry.key:
+                        assert objects.has('tree' if entry.type == 'dir' else 'blob', entry.key)
+                        assert all(objects.has('blob', piece) for piece, _ in objects.pieces('blob', entry.key))
+            checked.append(new)
+
+    monkeypatch.setattr(os, 'rename', check)
+    backup(many)
+    assert len(checked) == 16
+
+
+def test_a_worker_that_dies_ends_the_run_and_leaves_nothing_half_done(store, backup, many, later, monkeypatch):
+    parent, put = os.getpid(), writers.Writer.put
+
+    def die(self, type, data):
+        if os.getpid() != parent and data.startswith(b'7 '):
+            os._exit(9)
+        return put(self, type, data)
+
+    monkeypatch.setattr(writers.Writer, 'put', die)
+    with pytest.raises(errors.Error, match='worker'):
+        backup(many)
+    assert os.listdir(os.path.join(store.root, b'incoming')) == []
+    monkeypatch.undo()
+    assert backup(many).lines == []
+
+
+def test_a_store_that_fails_in_a_worker_is_not_taken_for_a_file_that_cannot_be_read(backup, many, later, monkeypatch):
+    parent, close = os.getpid(), os.close
+
+    def full(fd):
+        close(fd)
+        if os.getpid() != parent and b'/incoming/' in link:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    def remember(fd):
+        nonlocal link
+        link = os.fsencode(os.readlink(f'/proc/self/fd/{fd}'))
+        full(fd)
+
+    link = b''
+    monkeypatch.setattr(os, 'close', remember)
+    with pytest.raises(errors.Error, match='make room'):
+        backup(many)
+
+
+def test_a_listed_file_that_lost_a_piece_is_read_again(store, backup, source, later):
+    path = write(source, b'big', data=os.urandom(20 << 20))
+    first = backup(source)
+    (key_of_big,) = [entry.key for entry in first.entries.values()]
+    piece, _ = store.objects.pieces('blob', key_of_big)[3]
+    for suffix in ('', '.gz'):
+        lost = os.path.join(store.root, f'objects/blob/{piece[:2]}/{piece}{suffix}'.encode())
+        if os.path.exists(lost):
+            os.unlink(lost)
+    healed = stores.Store(store.root)
+    second = backup(source, store=healed)
+    assert second.result.read_bytes == os.path.getsize(path)
+    assert second.result.root == first.result.root
+    assert healed.objects.has('blob', piece)

@@ -1,17 +1,21 @@
 """chkfs-commit-snapshot - store a snapshot of a tree, and print its key"""
 
+import os
 import sys
 import time
 
-from chkfs import cli, errors, revision, snapshot
+from chkfs import cli, errors, quote, revision, snapshot
 
-USAGE = 'chkfs-commit-snapshot [-p PARENT] [-m MESSAGE] [-n NAME] [TREEISH]'
+USAGE = 'chkfs-commit-snapshot [-qu] [-p PARENT] [-m MESSAGE] [-n NAME] [TREEISH]'
 
 
 def options(parser):
     parser.add_argument('-p', '--parent', action='append', default=[], help='an earlier snapshot; may be given again')
     parser.add_argument('-m', '--message', action='append', default=[], help='a paragraph; may be given again')
-    parser.add_argument('-n', '--name', help='what the snapshot is called')
+    parser.add_argument('-n', '--name', help='what the snapshot is called; without it as the draft says')
+    parser.add_argument('-u', '--update-ref', action='store_true',
+                        help='on top of refs/backups/NAME, which is moved to it; print the ref, too')  # fmt: skip
+    parser.add_argument('-q', '--quiet', action='store_true', help='say nothing but problems')
     parser.add_argument('treeish', metavar='TREEISH', nargs='?',
                         help='without it, a draft by chkfs-write-tree is read from standard input')  # fmt: skip
 
@@ -23,8 +27,7 @@ def run(args):
         type, key = revision.resolve_object(store, parent)
         if type != 'snapshot':
             raise errors.Usage(f"'{parent}' is a {type}, not a snapshot")
-        if ('parent', key) not in draft.lines:
-            draft.lines.append(('parent', key))
+        draft.add_parent(key)
     if args.name:
         others = [line for line in draft.lines if line[0] != 'name']
         draft.lines = [*others, snapshot.quoted('name', args.name.encode('utf-8', 'surrogateescape'))]
@@ -35,11 +38,45 @@ def run(args):
     type = 'tree' if root.type == 'dir' else 'blob'
     if root.key and not store.objects.has(type, root.key):
         raise errors.NotFound(f"no {type} '{root.key}' in the store")
+    if args.update_ref:
+        ref, key = _commit_on_top(args, store, draft)
+        print(f'{key}\t{ref}')
+    else:
+        print(_put(store, draft))
+    return errors.DONE
+
+
+def _commit_on_top(args, store, draft):
+    name = os.fsdecode(quote.unquote(draft.get('name') or ''))
+    if not name:
+        raise errors.Usage('which ref? Give -n NAME: the draft has no name')
+    ref = f'refs/backups/{name}'
+
+    def make(old):
+        if old is not None:
+            draft.add_parent(old)
+            if not args.quiet:
+                _note_another_source(args, store, draft, ref, old)
+        return _put(store, draft)
+
+    return ref, store.refs.advance(ref, make, args.message[0] if args.message else 'backup')
+
+
+def _note_another_source(args, store, draft, ref, old):
+    try:
+        was = revision.read_snapshot(store, old)
+    except errors.Error as error:  # it stays a parent: the new snapshot does not need it
+        cli.reporter(args)(f'note: the snapshot that {ref} was at cannot be read: {error}')
+        return
+    if was.get('source') != draft.get('source'):
+        cli.reporter(args)(f'note: {ref} was of {was.text("source")} so far; -n NAME keeps sources apart')
+
+
+def _put(store, draft):
     with store.writer() as writer:
         key = writer.put('snapshot', draft.format())
         writer.checkpoint()
-    print(key)
-    return errors.DONE
+    return key
 
 
 def _draft_of(store, name):

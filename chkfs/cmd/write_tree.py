@@ -3,7 +3,7 @@
 import os
 import time
 
-from chkfs import cli, errors, exclude, ingest, snapshot, tree
+from chkfs import cli, errors, exclude, ingest, refs, snapshot, tree
 
 USAGE = (
     'chkfs-write-tree [-qvx] [--root | --draft] [--exclude PATTERN] [--exclude-from FILE] [--exclude-caches]\n'
@@ -65,10 +65,12 @@ def _walk_options(args, store):
 
 
 def _draft(source, started_ns, result):
+    name = refs.tidy(os.path.basename(os.path.abspath(os.fsdecode(source))))
     counts = (('files', result.files), ('bytes', result.bytes), ('skipped', result.skipped))
     return snapshot.Snapshot(
         [
             ('root', result.root),
+            snapshot.quoted('name', os.fsencode(name)),
             snapshot.quoted('source', os.path.realpath(source)),
             snapshot.quoted('host', os.fsencode(os.uname().nodename)),
             ('started', snapshot.format_time(started_ns)),
