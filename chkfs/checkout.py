@@ -88,7 +88,8 @@ class Checkout:
         self.missing = 0  # entries that were not restored
         self.unset: Counter[str] = Counter()  # kind of attribute to how often it could not be set
         self._objects, self._report, self._detail, self._step = objects, report, detail, step
-        self._first_links: dict[str, list[bytes]] = {}  # hl tag to the path of the first name restored
+        # hl tag and contents to the path of the first name restored: a tag that lies costs a link, not contents
+        self._first_links: dict[tuple[str, str], list[bytes]] = {}
         self._top_fd = -1
         self._maker = Maker(objects)
         self._crew: crew.Crew | None = None
@@ -271,14 +272,14 @@ class Checkout:
                 else:
                     self._maker.make_other(fd, path, entry, names, outcome)
                 if hard_link is not None and not outcome.problems:
-                    self._first_links[hard_link] = [*names, entry.name]
+                    self._first_links[_file_of(entry, hard_link)] = [*names, entry.name]
         except (OSError, errors.Error, OverflowError, ValueError) as error:  # ValueError: NUL in a symlink's target
             outcome.miss(path, error)
         self._take(outcome.pack())
 
     def _link(self, fd: int, entry: tree.Entry, hard_link: str, path: bytes, outcome: Outcome) -> bool:
         """Links to the first name restored of the same file, if there was one and the filesystem can."""
-        first = self._first_links.get(hard_link)
+        first = self._first_links.get(_file_of(entry, hard_link))
         if first is None:
             return False
         directory = open_below(self._top_fd, first[:-1])
@@ -412,6 +413,12 @@ class Maker:
                 os.utime(entry.name, ns=(time_ns, time_ns), dir_fd=fd, follow_symlinks=False)
         except (OSError, OverflowError) as error:
             outcome.cannot_set('time', path, error)
+
+
+def _file_of(entry: tree.Entry, hard_link: str) -> tuple[str, str]:
+    """What names of one file have in common."""
+    contents = (entry.fields.get(word, '') for word in ('type', 'sha256digest', 'link', 'device'))
+    return hard_link, ' '.join(contents)
 
 
 def _without_owner(mode: int | None, path: bytes, error: BaseException, outcome: Outcome) -> int | None:

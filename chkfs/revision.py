@@ -34,7 +34,9 @@ def resolve(store: Store, text: str) -> Target:
 def tree_of(store: Store, text: str) -> Target:
     """Like resolve, but a snapshot means its root: what a restore or a listing begins at."""
     target = resolve(store, text)
-    return _target(root_entry(store, target.type, target.key)) if target.type in ('snapshot', 'tree') else target
+    if target.entry is None and target.type in ('snapshot', 'tree'):
+        return _target(root_entry(store, target.type, target.key))
+    return target
 
 
 def resolve_object(store: Store, name: str) -> tuple[str, str]:

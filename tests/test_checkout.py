@@ -814,3 +814,9 @@ def test_the_step_function_hears_of_every_directory(backup, store, full, tmp_pat
     work = checkout.Checkout(store.objects, step=lambda path, work: steps.append(path))
     work.restore(backup(full).root, os.fsencode(tmp_path / 'out'))
     assert {b'', b'names', b'sub', b'sub/deep', b'sub/deep/er', b'closed', b'no files'} <= set(steps)
+
+
+def test_a_hard_link_tag_that_lies_does_not_give_a_file_the_contents_of_another(restore, make, store, put):
+    put(store, 'blob', b'one', b'two')
+    restored = restore(make(file_line('a', b'one', rest=' tags=hl:a'), file_line('b', b'two', rest=' tags=hl:a')))
+    assert (restored.read(b'a'), restored.read(b'b')) == (b'one', b'two')
