@@ -23,7 +23,7 @@ _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOPELESS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV))
 _NO_HARD_LINK = frozenset((errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV))
 _SET_ID = stat.S_ISUID | stat.S_ISGID
-_BATCH_LINES = 1000
+_BATCH_LINES = 2000
 _BATCH_BYTES = 1 << 20  # of paths
 _MANY_LINES = 2000  # from so many files on, workers are worth their start
 
