@@ -40,6 +40,7 @@ class Fsck:
         self.files = 0  # of the store, that were read
         self.bytes = 0
         self.dangling: list[Dangling] = []
+        self.leftovers: list[Problem] = []  # no problems: what a writer that died leaves beside what is whole
         self._store, self._objects, self._step = store, store.objects, step
         self._snapshots: dict[str, snapshot.Snapshot] = {}
         self._damaged_packs: set[str] = set()
@@ -76,14 +77,18 @@ class Fsck:
         packs, others = self._pack_names()
         indexes = {pack.index_name(name) for name in packs}
         for name in others:
-            if name not in indexes:
-                what = 'an index without its pack' if name.endswith(pack.INDEX_SUFFIX) else 'not a name of this place'
-                yield Problem('stray', f'packs/{name}', what)
+            if name not in indexes and _is_index(name):  # whatever misses objects of that pack is named below
+                self.leftovers.append(Problem('leftover', f'packs/{name}', 'an index without its pack'))
+            elif name not in indexes:
+                yield Problem('stray', f'packs/{name}', 'not a name of this place')
         for name in packs:
             self._step(os.fsencode(name), self)
-            fault = self._index_fault(name)
-            if fault:
-                yield Problem('index', f'packs/{pack.index_name(name)}', f'{fault}: --repair rebuilds it')
+            index = f'packs/{pack.index_name(name)}'
+            if pack.index_name(name) not in others:
+                what = 'its pack is read without it, more slowly: --repair makes it'
+                self.leftovers.append(Problem('leftover', index, what))
+            elif fault := self._index_fault(name):
+                yield Problem('index', index, f'{fault}: --repair rebuilds it')
             if full:
                 yield from self._check_pack_bytes(name)
 
@@ -304,12 +309,13 @@ class Fsck:
                 yield f'{path}: moved to {publish.set_aside(self._store.root, path)}'
 
     def _recover_refs(self) -> Iterator[str]:
-        """Every snapshot that nothing reaches gets refs/recovered/<key>; a NAME without a ref gets its newest one."""
+        """A NAME without a ref gets its newest snapshot that nothing reaches; each of these gets refs/recovered/<key>.
+
+        In this order: what has a ref no longer counts as lost, should this be killed and run again.
+        """
         named = set(self._store.refs.names())
         newest: dict[str, str] = {}
         for key, found in self.dangling:
-            self._store.refs.update(f'refs/recovered/{key}', key, '', 'chkfs-fsck --repair')
-            yield f'refs/recovered/{key}: {found.text("name")} {found.get("finished") or ""} {found.text("source")}'
             name = os.fsdecode(quote.unquote(found.get('name') or ''))
             if name and found.get('complete') != 'no':
                 newest[f'refs/backups/{name}'] = key
@@ -320,3 +326,10 @@ class Fsck:
                     yield f'{name}: {key}'
                 except errors.Error as error:
                     yield f'{name}: not restored: {error}'
+        for key, found in self.dangling:
+            self._store.refs.update(f'refs/recovered/{key}', key, '', 'chkfs-fsck --repair')
+            yield f'refs/recovered/{key}: {found.text("name")} {found.get("finished") or ""} {found.text("source")}'
+
+
+def _is_index(name: str) -> bool:
+    return name.startswith('pack-') and name.endswith(pack.INDEX_SUFFIX) and keys.is_key(name[5:-6])

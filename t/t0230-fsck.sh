@@ -36,10 +36,15 @@ test_expect_success 'refs and logs gone: --repair brings every snapshot back' '
 '
 test_expect_success 'lost and damaged indexes are found and rebuilt' '
 	cat store/packs/*.index | sort >before
-	for index in store/packs/*.index; do rm -f "$index"; break; done
+	for index in store/packs/*.index; do chmod u+w "$index"; echo more >>"$index"; break; done
 	test_expect_code 1 chkfs-fsck >out
 	grep -q "^index packs/pack-.*index: .*--repair rebuilds it" out
+	rm -f "$index"
+	chkfs-fsck >out
+	grep -q "^leftover packs/pack-.*index: .*--repair makes it" out
 	chkfs-fsck -q --repair >out || [ $? -eq 1 ]
+	chkfs-fsck >out
+	[ ! -s out ]
 	cat store/packs/*.index | sort >after
 	cmp before after
 	chkfs-fsck

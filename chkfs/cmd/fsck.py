@@ -28,6 +28,8 @@ def run(args):
             status = errors.NO
     finally:
         progress.close()
+    for leftover in work.leftovers:
+        output(_record(args, leftover))
     for key, found in work.dangling:
         detail = f'{found.text("name")} {found.get("finished") or ""} {found.text("source")}'
         output(_record(args, fsck.Problem('dangling', f'snapshot/{key}', detail)))
