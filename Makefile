@@ -1,5 +1,6 @@
 # make backup FROM=DIR TO=STORE   a first backup (makes the store)
 # make test                       set up everything, run all tests
+# make test-crash                 the long form of the crash tests: every step, every fault (an hour)
 # make bench                      time whole commands against tar, restic, borg and bup
 # make install PREFIX=/usr/local  commands, library and manuals
 # make clean
@@ -9,7 +10,7 @@ PREFIX = /usr/local
 VENV = .venv
 RUN = PATH="$(CURDIR)/bin:$(CURDIR)/$(VENV)/bin:$$PATH"
 DEBIAN_PACKAGES = perl mandoc mtree-netbsd libarchive-tools shellcheck rsync strace zstd xz-utils bzip2 \
-	busybox-static attr acl util-linux procps
+	busybox-static attr acl util-linux procps gcc libc6-dev
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
@@ -44,6 +45,9 @@ test: $(VENV)/ready-to-test packages
 	$(RUN) $(VENV)/bin/python -m pytest -q tests
 	$(RUN) prove t/t*.sh
 
+test-crash: $(VENV)/ready-to-test packages
+	CHKFS_CRASH=every $(RUN) $(VENV)/bin/python -m pytest -q tests/crash
+
 packages:
 	@missing=; for p in $(DEBIAN_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	test -z "$$missing" || if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
@@ -69,4 +73,4 @@ install: $(VENV)/ready
 clean:
 	rm -rf $(VENV) build dist chkfs.egg-info .pytest_cache .hypothesis
 
-.PHONY: help backup test packages bench install clean
+.PHONY: help backup test test-crash packages bench install clean

@@ -133,9 +133,9 @@ def look(path):
     return oct(status.st_mode), status.st_uid, status.st_gid, size, status.st_mtime_ns, status.st_rdev, content
 
 
-@pytest.fixture
-def tree_on_disk():
-    """tree_on_disk(top) gives relative path to everything that a restore should give back, hard links too."""
+@pytest.fixture(scope='session')
+def look_at_tree():
+    """look_at_tree(top) gives relative path to everything that a restore should give back, hard links too."""
 
     def snapshot(top):
         found, inodes = {}, {}
@@ -151,6 +151,12 @@ def tree_on_disk():
         return found
 
     return snapshot
+
+
+@pytest.fixture
+def tree_on_disk(look_at_tree):
+    """The same, to be asked for like the rest."""
+    return look_at_tree
 
 
 @pytest.fixture

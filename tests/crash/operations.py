@@ -1,0 +1,73 @@
+"""The operations whose safety is proved, as chains of commands.  A new one is a line in OPERATIONS.
+
+To go in, it names the store that it begins with (see stores.py), and what holds when it is done.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+NONE = '0' * 64
+
+
+class Operation(NamedTuple):
+    """run: (command, store, sources) to exit status; begins: which prepared store; makes: ref to what it restores to.
+
+    done: the statuses of success.
+    """
+
+    run: Callable[..., int]
+    begins: str
+    makes: dict[str, str]
+    done: tuple[int, ...] = (0,)
+
+
+def backup(command, store: str, sources: dict[str, str], name: str = 'second') -> int:
+    """What bin/chkfs-backup does."""
+    ref = f'refs/backups/{name}'
+    status, draft = command('chkfs-write-tree', '--store', store, '--draft', '-q', sources[name])
+    if status not in (0, 3):
+        return status
+    while True:
+        listed, found = command('chkfs-for-each-ref', '--store', store, '--format', '%(ref) %(key)', ref)
+        if listed:
+            return 128
+        old = next((line.split()[1] for line in found.decode().splitlines() if line.split()[0] == ref), '')
+        parent = ('-p', old) if old else ()
+        committed, snapshot = command(
+            'chkfs-commit-snapshot', '--store', store, *parent, '-m', 'again', '-n', name, stdin=draft
+        )
+        if committed:
+            return 128
+        moved, _ = command('chkfs-update-ref', '--store', store, '-m', 'backup', ref, snapshot.decode().strip(), old)
+        if moved != 1:
+            return moved or status
+
+
+def backup_again(command, store: str, sources: dict[str, str]) -> int:
+    return backup(command, store, sources, 'first')
+
+
+def init(command, store: str, sources: dict[str, str]) -> int:
+    return command('chkfs-init', store)[0]
+
+
+def update_ref(command, store: str, sources: dict[str, str]) -> int:
+    return command('chkfs-update-ref', '--store', store, 'refs/tags/deep/again', 'refs/backups/first')[0]
+
+
+def move_ref(command, store: str, sources: dict[str, str]) -> int:
+    return command('chkfs-update-ref', '--store', store, 'refs/backups/other', 'refs/backups/first')[0]
+
+
+def repair(command, store: str, sources: dict[str, str]) -> int:
+    return command('chkfs-fsck', '--store', store, '--full', '--repair')[0]
+
+
+OPERATIONS = {
+    'backup': Operation(backup, 'one', {'refs/backups/second': 'second'}),
+    'backup-again': Operation(backup_again, 'one', {'refs/backups/first': 'again'}),
+    'init': Operation(init, 'none', {}),
+    'update-ref': Operation(update_ref, 'one', {'refs/tags/deep/again': 'first'}),
+    'move-ref': Operation(move_ref, 'two', {'refs/backups/other': 'first'}),
+    'fsck-repair': Operation(repair, 'damaged', {'refs/backups/first': 'first'}, (0, 1)),
+}
