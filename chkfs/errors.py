@@ -33,6 +33,10 @@ class Conflict(Error):
     status = NO
 
 
+class Taken(Error):
+    """A ref's name that cannot be beside those that are there."""
+
+
 class Interrupted(Error):
     """Somebody asked to stop, and this is a good place to."""
 

@@ -324,7 +324,7 @@ class Fsck:
                 try:
                     self._store.refs.update(name, key, '', 'chkfs-fsck --repair')
                     yield f'{name}: {key}'
-                except errors.Error as error:
+                except (errors.Usage, errors.Taken, errors.Conflict) as error:  # a failing disk ends the repair
                     yield f'{name}: not restored: {error}'
         for key, found in self.dangling:
             self._store.refs.update(f'refs/recovered/{key}', key, '', 'chkfs-fsck --repair')

@@ -127,13 +127,13 @@ class Refs:
             is_new = not os.path.exists(log)
             fd = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise errors.Error(f"cannot update ref '{name}': a ref cannot lie below another one") from None
+            raise errors.Taken(f"cannot update ref '{name}': a ref cannot lie below another one") from None
         except OSError as error:
             raise errors.Error(f"cannot update ref '{name}': {errors.describe(error)}") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if os.path.isdir(path):
-                raise errors.Error(f"cannot update ref '{name}': there are refs below it")
+                raise errors.Taken(f"cannot update ref '{name}': there are refs below it")
             if is_new:
                 publish.sync_directory(os.path.dirname(log))
             yield fd

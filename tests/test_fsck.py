@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from chkfs import errors, fsck, pack, snapshot, tree
+from chkfs import errors, fsck, pack, publish, snapshot, tree
 from chkfs import store as stores
 
 MEDIUM = hashlib.shake_128(b'medium').digest(300 << 10)
@@ -237,6 +237,21 @@ def test_a_repair_that_dies_between_two_refs_is_completed_by_the_next(made):
     work = fsck.Fsck(stores.Store(made.root))
     list(work.check())
     next(work.repair())  # as far as its first ref
+    made.repair()
+    assert stores.Store(made.root).refs.read('refs/backups/photos') == made.snapshot
+
+
+def test_a_disk_that_fails_ends_the_repair(made, monkeypatch):
+    shutil.rmtree(made.path('refs'))
+    shutil.rmtree(made.path('logs'))
+
+    def fail(path, data):
+        raise errors.Error('cannot write into the store: No space left on device')
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publish, 'replace', fail)
+        with pytest.raises(errors.Error):
+            made.repair()
     made.repair()
     assert stores.Store(made.root).refs.read('refs/backups/photos') == made.snapshot
 
