@@ -129,9 +129,9 @@ class Case:
 
     # ---- doing ----
 
-    def plan(self, operation: str, number: int = 0, sabotage=(), arguments=(), **faults) -> tuple[dict, Callable]:
-        """A run for the server, and what gives its Outcome of a status; number tells concurrent ones apart."""
-        scratch = os.path.join(self.path, f'run-{number}')
+    def plan(self, operation: str, turn: int = 0, sabotage=(), arguments=(), **faults) -> tuple[dict, Callable]:
+        """A run for the server, and what gives its Outcome of a status; turn tells concurrent ones apart."""
+        scratch = os.path.join(self.path, f'run-{turn}')
         watch = interposer.Watch(scratch, self.disk, **faults)
         said = os.path.join(scratch, 'errors')
         run = {

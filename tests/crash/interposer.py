@@ -49,10 +49,11 @@ def build(directory) -> str:
 class Watch:
     """The environment of one run, and what the interposer saw of it.
 
-    kill, fail: a step; tear: half of a write that is to be killed is done; lasting: it goes on failing.
+    kill, fail: a step; tear: half of a write that is to be killed is done; error: the errno of a step that fails;
+    lasting: it goes on failing.
     """
 
-    def __init__(self, directory, root, *, kill=0, tear=False, fail=0, number=0, lasting=False, sync=False):
+    def __init__(self, directory, root, *, kill=0, tear=False, fail=0, error=0, lasting=False, sync=False):
         os.makedirs(directory, exist_ok=True)
         self._log = os.path.join(directory, 'log')
         self._counter = os.path.join(directory, 'counter')
@@ -68,7 +69,7 @@ class Watch:
             'KILL': kill,
             'TEAR': tear,
             'FAIL': fail,
-            'ERRNO': number,
+            'ERRNO': error,
             'LASTING': lasting,
             'NO_SYNC': not sync,
         }

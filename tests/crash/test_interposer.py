@@ -100,7 +100,7 @@ def test_it_fails_a_step(watched, lasting):
         '    try:\n        os.mkdir(name)\n'
         '    except OSError as error:\n        print(error.errno, file=__import__("sys").stderr)\n'
     )
-    _, said, calls = watched(script, fail=2, number=errno.EDQUOT, lasting=lasting)
+    _, said, calls = watched(script, fail=2, error=errno.EDQUOT, lasting=lasting)
     assert said == f'{errno.EDQUOT}\n' * (2 if lasting else 1)
     assert [call.result for call in calls] == ([0, -1, -1] if lasting else [0, -1, 0])
 
