@@ -87,9 +87,11 @@ class Run:
         """Moves files of this run into the store: (name here, path from the store's root), in this order.
 
         All of them are on disk before the first can be seen, and when this returns they stay visible
-        whatever happens.  An object that is there already is replaced by its equal.
+        whatever happens.  So does what was visible before, which may be why there is nothing to move: a writer that
+        died before it synced it, or has not yet.  An object that is there already is replaced by its equal.
         """
         if not places:
+            sync_store(self._root)
             return
         with storing():
             sync_filesystem(self._fd)
@@ -193,6 +195,12 @@ def append(fd: int, data: bytes) -> None:
     with storing():
         write_all(fd, data)
         os.fsync(fd)
+
+
+def sync_store(root: bytes) -> None:
+    """All that can be seen in the store is on disk when this returns, whoever wrote it."""
+    with storing():
+        sync_filesystem_of(root)
 
 
 def set_aside(root: bytes, path: str) -> str:

@@ -101,6 +101,8 @@ class Refs:
         self._compare(name, old)  # before anything is made; what counts is the comparison under the lock
         with self._locked(name) as log:
             now = self._compare(name, old)
+            # what is there, this ref too, may be the work of a writer that died before it synced it
+            publish.sync_store(self._root)
             if now == new == self._readable(name):
                 return
             self._set(name, now, new, reason, log)
@@ -108,7 +110,8 @@ class Refs:
     def advance(self, name: str, make: Callable[[str | None], str], reason: str = '') -> str:
         """Points a ref at make(key that it is at now, or None), a new key, which it gives.
 
-        Nobody else moves the ref meanwhile, so what make() builds on is never out of date.
+        Nobody else moves the ref meanwhile, so what make() builds on is never out of date.  make() publishes, and
+        with that all is synced that dead writers may have left visible.
         """
         check_name(name)
         with self._locked(name) as log:
@@ -124,7 +127,6 @@ class Refs:
         try:
             publish.make_directories(self._root, os.path.dirname(os.path.relpath(log, self._root)))
             publish.make_directories(self._root, os.path.dirname(os.path.relpath(path, self._root)))
-            is_new = not os.path.exists(log)
             fd = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise errors.Taken(f"cannot update ref '{name}': a ref cannot lie below another one") from None
@@ -134,8 +136,6 @@ class Refs:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if os.path.isdir(path):
                 raise errors.Taken(f"cannot update ref '{name}': there are refs below it")
-            if is_new:
-                publish.sync_directory(os.path.dirname(log))
             yield fd
         finally:
             os.close(fd)

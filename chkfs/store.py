@@ -96,6 +96,8 @@ def create(root: bytes, compression: str = codec.DEFAULT) -> bool:
             publish.make_directories(root, directory)
         for name, mode in WRITTEN:
             publish.replace(os.path.join(root, os.fsencode(name)), written(name), mode)
+        # an earlier try may have made directories, also above this one, and died before they were on disk
+        publish.sync_store(root)
         # with its config a directory becomes a store, so that comes last
         publish.replace(os.path.join(root, b'config'), _format_config(compression).encode())
     except OSError as error:

@@ -81,10 +81,10 @@ def test_a_run_syncs_before_the_first_rename_and_after_the_last(root, steps):
     assert read(root, b'packs/three') == b'three'
 
 
-def test_publishing_nothing_does_nothing(root, steps):
+def test_publishing_nothing_syncs_what_others_made_visible(root, steps):
     with publish.Run(root) as run:
         run.publish([])
-    assert steps == []
+    assert steps == [('syncfs', '')]
 
 
 def test_nothing_is_visible_before_it_is_published(root):

@@ -237,6 +237,17 @@ def test_an_update_to_the_same_value_is_no_change(made, root):
         made.update(NAME, ONE, TWO)
 
 
+@pytest.mark.parametrize('is_there', [False, True])
+def test_all_that_is_visible_is_synced_before_a_ref_says_so(made, monkeypatch, is_there):
+    """Found by power cuts after a killed run: its snapshot, its directories and its ref may not be on disk yet."""
+    if is_there:
+        made.update(NAME, ONE)
+    done = []
+    monkeypatch.setattr(publish, 'sync_store', lambda root: done.append(made.read(NAME)))
+    made.update(NAME, ONE)
+    assert done == [ONE if is_there else None]
+
+
 def test_a_damaged_ref_is_compared_by_its_log(made, root):
     made.update(NAME, ONE)
     made.update(NAME, TWO)
