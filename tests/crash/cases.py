@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import interposer
+import sizes
 from operations import OPERATIONS
 
 import chkfs
@@ -173,7 +174,8 @@ class Case:
 
     def problems(self) -> list[fsck.Problem]:
         """What chkfs-fsck --full finds."""
-        return list(fsck.Fsck(self.open()).check(full=True))
+        with sizes.smaller():
+            return list(fsck.Fsck(self.open()).check(full=True))
 
     def complaints(self, also: dict[str, str] | None = None) -> list[str]:
         """Lines: new problems, and snapshots (the earlier ones, and also these refs) that do not restore equal."""

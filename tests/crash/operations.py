@@ -6,8 +6,6 @@ To go in, it names the store that it begins with (see stores.py), and what holds
 from collections.abc import Callable
 from typing import NamedTuple
 
-NONE = '0' * 64
-
 
 class Operation(NamedTuple):
     """run: (command, store, sources) to exit status; begins: which prepared store; makes: ref to what it restores to.
@@ -23,24 +21,11 @@ class Operation(NamedTuple):
 
 def backup(command, store: str, sources: dict[str, str], name: str = 'second') -> int:
     """What bin/chkfs-backup does."""
-    ref = f'refs/backups/{name}'
     status, draft = command('chkfs-write-tree', '--store', store, '--draft', '-q', sources[name])
     if status not in (0, 3):
         return status
-    while True:
-        listed, found = command('chkfs-for-each-ref', '--store', store, '--format', '%(ref) %(key)', ref)
-        if listed:
-            return 128
-        old = next((line.split()[1] for line in found.decode().splitlines() if line.split()[0] == ref), '')
-        parent = ('-p', old) if old else ()
-        committed, snapshot = command(
-            'chkfs-commit-snapshot', '--store', store, *parent, '-m', 'again', '-n', name, stdin=draft
-        )
-        if committed:
-            return 128
-        moved, _ = command('chkfs-update-ref', '--store', store, '-m', 'backup', ref, snapshot.decode().strip(), old)
-        if moved != 1:
-            return moved or status
+    committed, _ = command('chkfs-commit-snapshot', '--store', store, '-u', '-n', name, stdin=draft)
+    return committed or status
 
 
 def backup_again(command, store: str, sources: dict[str, str]) -> int:

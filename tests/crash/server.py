@@ -2,43 +2,22 @@
 
 Reads a request a line on standard input: a JSON list of runs that are to go on at the same time.  Answers a line:
 for each run its exit status (negative: the signal that ended it).  Each run is a process group of its own.
-Nothing in here changes what chkfs does but the sizes from which it treats objects differently, so that a source of
-some hundred KB has all kinds of them; and what a negative control asks for, in sabotage.py.
+Nothing in here changes what chkfs does but sizes.py, and what a negative control asks for, in sabotage.py.
 """
 
 import ctypes
-import importlib
 import json
 import os
-import pkgutil
 import sys
 import traceback
 
 import operations
 import sabotage
+import sizes
 
-import chkfs.cmd
+from chkfs import cli
 
-SMALLER = {
-    'PACKED_BELOW': 4 << 10,
-    'LISTED_ABOVE': 64 << 10,
-    'CHECKPOINT_BYTES': 80 << 10,
-    'FRAME_BYTES': 16 << 10,
-}
 _BECOME_REAPER = 36  # PR_SET_CHILD_SUBREAPER
-
-
-def load() -> None:
-    """Imports every module of chkfs, and makes its sizes smaller wherever a module has them."""
-    for package in (chkfs, chkfs.cmd):
-        for found in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):
-            importlib.import_module(found.name)
-    for name, value in SMALLER.items():
-        having = [module for key, module in sys.modules.items() if key.startswith('chkfs') and name in vars(module)]
-        if not having:
-            raise SystemExit(f'no module of chkfs has {name} any more: say in server.py what replaced it')
-        for module in having:
-            setattr(module, name, value)
 
 
 def command(*argv: str, stdin: bytes = b'') -> tuple[int, bytes]:
@@ -55,7 +34,7 @@ def command(*argv: str, stdin: bytes = b'') -> tuple[int, bytes]:
             os.dup2(feed, 0)
             sys.argv = list(argv)
             sys.stdin, sys.stdout = open(0, closefd=False), open(1, 'w', closefd=False)
-            status = chkfs.cli.main(argv[0])
+            status = cli.main(argv[0])
             sys.stdout.flush()
         except SystemExit as leaving:
             status = leaving.code
@@ -94,7 +73,6 @@ def start(run: dict) -> int:
 
 def main() -> None:
     ctypes.CDLL(None).prctl(_BECOME_REAPER, 1, 0, 0, 0)
-    load()
     for line in sys.stdin:
         pids = [start(run) for run in json.loads(line)]
         ended = {}
@@ -107,4 +85,5 @@ def main() -> None:
         print(json.dumps([ended[pid] for pid in pids]), flush=True)
 
 
-main()
+with sizes.smaller():
+    main()
