@@ -66,12 +66,18 @@ class ObjectCache:
         CREATE TABLE IF NOT EXISTS object (key BLOB, type INTEGER, pack INTEGER, listed INTEGER, size INTEGER,
             offset INTEGER, length INTEGER, PRIMARY KEY (key, type, pack)) WITHOUT ROWID;
     """
+    _ONLY_HERE = """
+        SELECT 1 FROM object AS here WHERE pack = ? AND NOT EXISTS (
+            SELECT 1 FROM object AS there
+            WHERE there.key = here.key AND there.type = here.type AND there.pack <> here.pack) LIMIT 1
+    """
 
     def __init__(self, path: bytes | None):
         """path: of the SQLite file, None for memory."""
         self._path = path
         self._packs: dict[int, str] = {}
         self._sync_again: tuple = ()
+        self._stamp_of: Callable[[str], str | None] = lambda name: None
         self._thread = threading.get_ident()
         self._is_on_disk = path is not None
         try:
@@ -102,27 +108,44 @@ class ObjectCache:
     def close(self) -> None:
         self._db.close()
 
-    def sync(self, stamps: dict[str, str], load: Callable[[str], list[pack.Place]]) -> None:
+    def pack_names(self) -> set[str]:
+        """The packs whose indexes are merged here: to be asked before looking which packs there are, for sync()."""
+        return {name for (name,) in self._rows('SELECT name FROM pack', ())}
+
+    def sync(
+        self,
+        stamps: dict[str, str],
+        load: Callable[[str], list[pack.Place]],
+        stamp_of: Callable[[str], str | None] = lambda name: None,
+        known: set[str] | None = None,
+    ) -> None:
         """Makes the cache agree with the packs that exist; load reads one pack's places.
 
-        stamps: file name of each pack to a text that changes when the pack or its index does.
+        stamps: file name of each pack to a text that changes when the pack or its index does; stamp_of gives the
+        same for one pack as it is now, None when it is not there.  known: what pack_names() gave before those
+        were listed; what another process has added since is not forgotten.
         """
-        self._sync_again = (stamps, load)
+        self._sync_again, self._stamp_of = (stamps, load), stamp_of
         try:
-            self._sync(stamps, load)
+            self._sync(stamps, load, known)
         except sqlite3.Error:
             self._move_to_memory()
 
-    def _sync(self, stamps, load) -> None:
+    def _sync(self, stamps, load, known=None) -> None:
         self._let_go()
-        known = {name: (id, stamp) for id, name, stamp in self._db.execute('SELECT id, name, stamp FROM pack')}
-        for name, (id, stamp) in known.items():
-            if stamps.get(name) != stamp:
-                self._forget(id)
+        rows = {name: (id, stamp) for id, name, stamp in self._db.execute('SELECT id, name, stamp FROM pack')}
         for name, stamp in stamps.items():
-            if known.get(name, (0, None))[1] != stamp:
+            if name in rows and rows[name][1] != stamp:
+                self._forget(rows[name][0])
+        for name, stamp in stamps.items():
+            if rows.get(name, (0, None))[1] != stamp:
                 self._add(name, stamp, load(name))
-        self._packs = dict(self._db.execute('SELECT id, name FROM pack'))
+        # last, since what was in them may have moved to packs that are new: then nothing was lost (see epoch)
+        for name in rows.keys() - stamps.keys():
+            if known is None or name in known:
+                self._forget(rows[name][0])
+        rows = self._db.execute('SELECT id, name, stamp FROM pack')
+        self._packs = {id: name for id, name, stamp in rows if stamps.get(name) == stamp}
 
     def add(self, name: str, stamp: str, places: list[pack.Place]) -> None:
         """Takes in one pack that this process has just published."""
@@ -152,12 +175,10 @@ class ObjectCache:
             raise
         self._packs[id] = name
 
-    def refresh(self, stamps: dict[str, str]) -> None:
-        """Sees which of the packs that exist other processes have taken in meanwhile."""
+    def renew(self) -> None:
+        """From now on sees what other processes and threads have added: a reading transaction is kept open."""
         try:
             self._let_go()
-            rows = self._db.execute('SELECT id, name, stamp FROM pack')
-            self._packs = {id: name for id, name, stamp in rows if stamps.get(name) == stamp}
         except sqlite3.Error:
             self._move_to_memory()
 
@@ -172,28 +193,39 @@ class ObjectCache:
 
     def _forget(self, id: int) -> None:
         self._let_go()
-        self._db.execute(f"UPDATE epoch SET text = '{os.urandom(8).hex()}'")
         self._db.execute('BEGIN IMMEDIATE')
+        if self._db.execute(self._ONLY_HERE, (id,)).fetchone():
+            self._db.execute(f"UPDATE epoch SET text = '{os.urandom(8).hex()}'")
         for table, column in (('object', 'pack'), ('pack', 'id')):
             self._db.execute(f'DELETE FROM {table} WHERE {column} = ?', (id,))
         self._db.execute('COMMIT')
 
     @property
     def epoch(self) -> str:
-        """A text that changes when a pack vanishes or loses objects: what was known of the store may be wrong then."""
+        """A text that changes when objects vanish of which no other copy is known: what was known of the store may be
+        wrong then.  It stays when chkfs-repack has moved them to another pack."""
         return self._rows('SELECT text FROM epoch', ())[0][0]
 
     def has(self, type: str, key: str) -> bool:
-        if not self._packs:
-            return False
         sql = 'SELECT pack FROM object WHERE key = ? AND type = ?'
-        return any(id in self._packs for (id,) in self._rows(sql, (bytes.fromhex(key), _TYPES[type])))
+        return any(self._pack_name(id) for (id,) in self._rows(sql, (bytes.fromhex(key), _TYPES[type])))
 
     def find(self, type: str, key: str) -> list[tuple[str, bool, int, int, int]]:
         """(pack's file name, is it a list?, size, frame offset, frame length) of every packed copy."""
         sql = 'SELECT pack, listed, size, offset, length FROM object WHERE key = ? AND type = ?'
         rows = self._rows(sql, (bytes.fromhex(key), _TYPES[type]))
-        return [(self._packs[row[0]], bool(row[1]), *row[2:]) for row in rows if row[0] in self._packs]
+        return [(self._packs[row[0]], bool(row[1]), *row[2:]) for row in rows if self._pack_name(row[0])]
+
+    def _pack_name(self, id: int) -> str | None:
+        """Of a row's pack, None when it is not in this store; another process may have added it since we looked.
+
+        The cache may be that of two copies of one store: what the other copy has does not count.
+        """
+        if id not in self._packs:
+            for name, stamp in self._rows('SELECT name, stamp FROM pack WHERE id = ?', (id,)):
+                if self._stamp_of(name) == stamp:
+                    self._packs[id] = name
+        return self._packs.get(id)
 
     def keys(self, type: str, prefix: str = '') -> Iterator[tuple[str, bool, int]]:
         """(key, is it a list?, size) of the packed objects of a type whose key begins so, in key order."""
@@ -202,7 +234,7 @@ class ObjectCache:
         sql = 'SELECT key, pack, listed, size FROM object WHERE key BETWEEN ? AND ? AND type = ? ORDER BY key'
         while True:
             rows = self._rows(sql + ' LIMIT 10000', (low, high, _TYPES[type]))
-            yield from ((row[0].hex(), bool(row[2]), row[3]) for row in rows if row[1] in self._packs)
+            yield from ((row[0].hex(), bool(row[2]), row[3]) for row in rows if self._pack_name(row[1]))
             if len(rows) < 10000:
                 return
             low = rows[-1][0]  # seen again, which the caller expects of copies anyway

@@ -33,21 +33,27 @@ class Objects:
         self._last_members: dict[str, memoryview] = {}
         self._rebuilt = False
         self._loose_names: dict[str, set[str] | None] = {}
+        self._packs_changed = 0
         self.reload()
 
     def reload(self) -> None:
         """Looks again at which packs there are."""
-        self.cache.sync(self._stamps(), self.places)
+        known = self.cache.pack_names()
+        self._packs_changed = self._last_change_of_packs()
+        sizes = {os.fsdecode(name): size for name, size in _sizes(os.path.join(self.root, b'packs'))}
+        stamps = {name: _format_stamp(name, sizes) for name in sizes if pack.codec_of(name)}
+        self.cache.sync(stamps, self.places, self._stamp, known)
 
-    def refresh(self) -> None:
-        """Sees the packs that other processes of the same run have told of by note_packs."""
-        self.cache.refresh(self._stamps())
+    def _stamp(self, name: str) -> str | None:
+        """What tells whether a pack is still the same, None when it is not there."""
+        sizes = {each: _size(self.pack_path(each)) for each in (name, pack.index_name(name))}
+        return None if sizes[name] is None else _format_stamp(name, sizes)
 
-    def _stamps(self) -> dict[str, str]:
-        sizes = {}
-        for entry in _entries(os.path.join(self.root, b'packs')):
-            sizes[os.fsdecode(entry.name)] = entry.stat().st_size
-        return {name: _stamp(name, sizes) for name in sizes if pack.codec_of(name)}
+    def _last_change_of_packs(self) -> int:
+        try:
+            return os.stat(os.path.join(self.root, b'packs')).st_mtime_ns
+        except OSError:
+            return 0
 
     def reopened(self) -> 'Objects':
         """The same store for another process: connections, frames and threads of its own."""
@@ -57,12 +63,21 @@ class Objects:
 
     def has(self, type: str, key: str, size: int | None = None) -> bool:
         """Whether some copy exists, of a size that can be; whether it is whole, only reading tells."""
+        if self.has_at_hand(type, key, size):
+            return True
+        if self._last_change_of_packs() == self._packs_changed:
+            return False
+        self._reload()  # somebody may have packed it
+        return self.has_at_hand(type, key, size)
+
+    def has_at_hand(self, type: str, key: str, size: int | None = None) -> bool:
+        """Like has, but does not look again for what another process may have packed meanwhile."""
         if self.cache.has(type, key):
             return True
         if not self._has_loose(type, key):
             return False
-        sizes = {suffix: os.stat(path).st_size for suffix, path in self._loose(type, key).items()}
-        return any(found and (suffix or size in (None, found)) or size == 0 for suffix, found in sizes.items())
+        sizes = {suffix: _size(path) for suffix, path in self._loose(type, key).items()}
+        return any(found and (suffix or size in (None, found)) or found == size == 0 for suffix, found in sizes.items())
 
     def pieces(self, type: str, key: str) -> list[tuple[str, int]]:
         """(key, size) of the pieces of an object that is there as a list and not whole, else nothing.
@@ -96,8 +111,9 @@ class Objects:
         """Tells of packs that this process has just published, in whatever thread."""
         with self.cache.in_this_thread() as cache:
             for name, places in packs:
-                sizes = {each: os.stat(self.pack_path(each)).st_size for each in (name, pack.index_name(name))}
-                cache.add(name, _stamp(name, sizes), places)
+                stamp = self._stamp(name)
+                if stamp is not None:  # else chkfs-repack was quick: its objects are in another pack already
+                    cache.add(name, stamp, places)
 
     def keys(self, type: str, prefix: str = '') -> Iterator[str]:
         """Every key of a type that begins so, once, in order within each form (packed, then loose)."""
@@ -117,18 +133,18 @@ class Objects:
         """How many objects in which form, and bytes on disk."""
         counts = {f'packed-{type}s': sum(1 for _ in self.cache.keys(type)) for type in ('blob', 'tree')}
         counts['packs'] = counts['pack-bytes'] = 0
-        for entry in _entries(os.path.join(self.root, b'packs')):
-            counts['packs'] += pack.codec_of(os.fsdecode(entry.name)) is not None
-            counts['pack-bytes'] += entry.stat().st_size
+        for name, size in _sizes(os.path.join(self.root, b'packs')):
+            counts['packs'] += pack.codec_of(os.fsdecode(name)) is not None
+            counts['pack-bytes'] += size
         for type in keys.TYPES:
             counts[f'loose-{type}s'] = 0
         counts['loose-bytes'] = 0
         for type in keys.TYPES:
             base = os.path.join(self.root, b'objects', type.encode())
             for fan in _entries(base):
-                for entry in _entries(fan.path):
+                for _, size in _sizes(fan.path):
                     counts[f'loose-{type}s'] += 1
-                    counts['loose-bytes'] += entry.stat().st_size
+                    counts['loose-bytes'] += size
         return counts
 
     def size(self, type: str, key: str) -> int:
@@ -137,8 +153,9 @@ class Objects:
             if not listed:
                 return size
         path = self._loose(type, key).get('')
-        if path is not None:
-            return os.stat(path).st_size
+        size = path and _size(path)
+        if size is not None:
+            return size
         return sum(map(len, self.chunks(type, key)))
 
     # ---- reading ----
@@ -324,9 +341,9 @@ class Objects:
         return members
 
 
-def _stamp(pack_name: str, sizes: dict[str, int]) -> str:
+def _format_stamp(pack_name: str, sizes: dict[str, int]) -> str:
     """Changes when a pack grows or shrinks, or when its index is rebuilt without what is damaged."""
-    return f'{sizes[pack_name]} {sizes.get(pack.index_name(pack_name), 0)}'
+    return f'{sizes[pack_name]} {sizes.get(pack.index_name(pack_name)) or 0}'
 
 
 def _load_frame(path: bytes, codec_name: str, offset: int, length: int) -> dict[str, memoryview]:
@@ -392,6 +409,23 @@ def _entries(path: bytes) -> Iterator[os.DirEntry]:
             yield from entries
     except (FileNotFoundError, NotADirectoryError):
         pass
+
+
+def _sizes(path: bytes) -> Iterator[tuple[bytes, int]]:
+    """(name, size) of what is in a directory and does not vanish meanwhile."""
+    for entry in _entries(path):
+        try:
+            yield entry.name, entry.stat().st_size
+        except FileNotFoundError:
+            continue
+
+
+def _size(path: bytes) -> int | None:
+    """None when it is not there, or not any more."""
+    try:
+        return os.stat(path).st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _sorted_names(path: str) -> list[str]:

@@ -99,7 +99,7 @@ class Writer:
         if type == 'blob' and self._claims is not None and key in self._claims:
             return True
         try:
-            return self._objects.has(type, key, size)
+            return self._objects.has_at_hand(type, key, size)
         except OSError as error:
             raise publish.failure(error) from error
 
@@ -180,8 +180,7 @@ class Writer:
         sealed = Sealed(self._places, packed, self._loose_keys, packs)
         self._being_published, self._new = self._new, {type: set() for type in keys.TYPES}
         self._start()
-        if self._prefix:
-            self._objects.refresh()
+        self._objects.cache.renew()
         return sealed
 
     def _prepare_checkpoint(self) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -205,8 +204,7 @@ class Writer:
             for part in parts:
                 for type, key in part.keys:
                     self._objects.note_loose(type, key)
-            with publish.storing():
-                self._objects.refresh()
+            self._objects.cache.renew()
             secured()
 
         return publish_all, note

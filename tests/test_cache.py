@@ -98,6 +98,42 @@ def test_the_same_pack_twice_is_harmless(path, load):
     assert_knows_all(found)
 
 
+def test_objects_that_moved_to_another_pack_leave_the_epoch_as_it_is(path, load):
+    moved = f'pack-{"c" * 64}.tar.xz'
+    epoch = synced(path, load).epoch
+    found = synced(path, lambda name: [*PLACES[PACK_A], *PLACES[PACK_B][1:]], {moved: '1'})
+    assert found.find('blob', KEYS[0]) == [(moved, False, 5, 0, 100)]
+    assert found.epoch == epoch
+    assert synced(path, load, {PACK_A: '1000 1'}).epoch != epoch  # KEYS[2] is nowhere any more
+
+
+def test_a_pack_that_another_process_added_while_we_listed_is_not_forgotten(path, load):
+    ours = synced(path, load, {PACK_A: '1000 1'})
+    before = ours.pack_names()
+    synced(path, load)
+    ours.sync({PACK_A: '1000 1'}, load, STAMPS.get, before)
+    assert_knows_all(ours)
+
+
+def test_what_another_copy_of_the_store_has_does_not_count(path, load):
+    ours = synced(path, load, {PACK_A: '1000 1'})
+    synced(path, load)
+    ours.renew()
+    assert not ours.has('blob', KEYS[2])
+    assert ours.find('blob', KEYS[0]) == [(PACK_A, False, 5, 0, 100)]
+
+
+def test_what_another_process_moved_is_known_where_it_is_now(path, load):
+    moved = f'pack-{"c" * 64}.tar.xz'
+    ours = cache.ObjectCache(path)
+    ours.sync({PACK_A: '1000 1'}, load, {moved: '1'}.get)
+    synced(path, lambda name: PLACES[PACK_A], {moved: '1'})
+    ours.add(PACK_B, '2000 1', [])
+    assert ours.has('tree', KEYS[1])
+    assert ours.find('tree', KEYS[1]) == [(moved, False, 6, 100, 50)]
+    assert [row[0] for row in ours.keys('tree')] == [KEYS[1]]
+
+
 def test_keys_come_in_order_and_by_prefix(path):
     many = sorted(key.of(b'%d' % number) for number in range(300))
     places = [pack.Place(f'blob/{each}', 1, 0, 1) for each in many]

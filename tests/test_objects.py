@@ -14,8 +14,8 @@ import sys
 
 import pytest
 
-from chkfs import cache, codec, errors, key, pack, piecelist, store
-from chkfs.objects import DEEPEST_LIST, Objects
+from chkfs import cache, codec, errors, key, pack, piecelist, publish, store
+from chkfs.objects import DEEPEST_LIST, Objects, _entries
 
 KIB, MIB = 1 << 10, 1 << 20
 CODECS = tuple(codec.SUFFIXES)
@@ -228,6 +228,49 @@ def test_what_another_process_adds_is_found_after_a_miss(store, put):
     put(store, 'blob', b'packed later', noise(300 * KIB))
     assert reader.read('blob', packed) == b'packed later'
     assert reader.read('blob', loose) == noise(300 * KIB)
+
+
+def test_what_another_process_packed_is_still_there(store, put):
+    found = add_loose(store, b'loose, then packed')
+    reader = fresh(store)
+    assert reader.has('blob', found)
+    os.unlink(loose_path(store, 'blob', found))
+    put(store, 'blob', b'loose, then packed')
+    assert reader.has('blob', found) and reader.types(found) == ['blob']
+
+
+def test_a_pack_that_is_gone_before_its_writer_looks_again_is_harmless(store, put, monkeypatch):
+    publish_as_before = publish.Run.publish
+
+    def publish_and_lose(run, places):
+        publish_as_before(run, places)
+        for path in [*packs(store), *indexes(store)]:
+            os.unlink(path)
+
+    monkeypatch.setattr(publish.Run, 'publish', publish_and_lose)
+    assert not store.objects.has('blob', put(store, 'blob', b'quick'))
+
+
+def test_files_that_vanish_while_they_are_listed_are_passed_over(store, put, monkeypatch):
+    found = put(store, 'blob', b'packed')
+    put(store, 'blob', b'loose', loose=True)
+
+    class Vanished:
+        def __init__(self, entry):
+            self.path, self.name = entry.path + b'.gone', entry.name + b'.gone'
+
+        def stat(self):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    def list_twice(path, as_before=_entries):
+        for entry in as_before(path):
+            yield entry
+            yield Vanished(entry)
+
+    counts = store.objects.count()
+    monkeypatch.setattr('chkfs.objects._entries', list_twice)
+    assert store.objects.count() == counts
+    assert fresh(store).read('blob', found) == b'packed'
 
 
 # ---- the forms that people make by hand ----
