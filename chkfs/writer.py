@@ -51,6 +51,7 @@ class Writer:
         self._prefix = ''
         self._pool = self._publisher = None
         self._publication: tuple | None = None  # (future of publishing, what to call then)
+        self._is_preparing = False
         self._claims: Claims | None = None
         self._new: dict[str, set[str]] = {type: set() for type in keys.TYPES}
         self._being_published: dict[str, set[str]] = self._new
@@ -84,7 +85,7 @@ class Writer:
         other.__dict__.update(self.__dict__)
         other._objects = self._objects.reopened()
         other._prefix = f'{os.getpid()}-'
-        other._pool = None
+        other._pool = other._publisher = other._publication = None
         other._new = {type: set() for type in keys.TYPES}
         other._being_published = other._new
         other._waiting = deque()
@@ -143,6 +144,8 @@ class Writer:
 
     def checkpoint_if_due(self) -> None:
         """Publishes when enough has gathered or enough time has gone by; goes on while that is being done."""
+        if self._prefix or self._is_preparing:
+            return  # the process that publishes asks for what is here; what gather() puts goes with the rest
         if self._publication is not None and self._publication[0].done():
             self._end_checkpoint()
         if (
@@ -186,6 +189,7 @@ class Writer:
     def _prepare_checkpoint(self) -> tuple[Callable[[], None], Callable[[], None]]:
         """(what publishes, in whatever thread; what to call then); the checkpoint before is over when this returns."""
         self._end_checkpoint()
+        self._is_preparing = True
         others = self.gather()
         parts = [*others, self.seal()]  # trees and lists are in our own pack, so that comes last
         loose = [place for part in parts for place in part.loose]
@@ -194,6 +198,7 @@ class Writer:
         places += [place for place in loose if place[1].endswith(LIST_SUFFIX)]
         places += parts[-1].packed
         secured = self.sealing()
+        self._is_preparing = False
 
         def publish_all() -> None:
             self._run.publish(places)
@@ -275,7 +280,7 @@ class Writer:
     def _put_piece(self, future, piece: bytes) -> tuple[str, int]:
         key = future.result()
         if not self.has('blob', key, len(piece)):
-            if len(piece) < PACKED_BELOW:
+            if len(piece) < PACKED_BELOW and not self._loose:
                 self._put_packed(pack.kind_of(piece), 'blob', key, piece)
             else:
                 self._put_loose('blob', key, piece)
