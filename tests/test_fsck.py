@@ -298,3 +298,27 @@ def test_repair_takes_no_byte_away(made):
     before = contents()
     made.repair()
     assert before <= contents()
+
+
+@pytest.mark.xfail(strict=True, reason='fsck: a packed list is taken for the whole; its pieces are never looked for')
+def test_a_piece_that_is_missing_is_missed(store, put):
+    big = hashlib.shake_128(b'big').digest(9 << 20)
+    found = put(store, 'blob', big)
+    top = put(store, 'tree', tree.build([Made.file('big', found)]))
+    text = snapshot.Snapshot([('root', f'. type=dir mode=0755 tags=tree:{top}')]).format()
+    store.refs.update('refs/backups/big', put(store, 'snapshot', text))
+    pieces = [
+        os.path.join(directory, name)
+        for directory, _, names in os.walk(os.path.join(store.root, b'objects/blob'))
+        for name in names
+    ]
+    os.unlink(pieces[0])
+    assert [problem.kind for problem in fsck.Fsck(stores.Store(store.root)).check()] == ['missing']
+
+
+@pytest.mark.xfail(strict=True, reason='fsck --repair: passes over a ref whose file is there but holds no key')
+def test_an_empty_ref_is_rebuilt(made):
+    with open(made.path('refs/backups/photos'), 'wb'):
+        pass
+    made.repair(False)
+    assert made.store.refs.read('refs/backups/photos') == made.snapshot

@@ -1,6 +1,7 @@
 """store: made once, opened carefully, and every damage to its config is said."""
 
 import os
+import shutil
 import stat
 import sys
 import uuid
@@ -320,3 +321,15 @@ def test_chunks_are_cut_as_the_config_says(root):
         assert writer.written_objects > 34
         writer.checkpoint()
     assert made.objects.size('blob', found) == 9 << 20
+
+
+def test_a_copy_of_a_store_is_a_store_of_its_own(make_store, tmp_path):
+    original = make_store()
+    shutil.copytree(original.root, os.fsencode(tmp_path / 'copy'))
+    copy = stores.Store(os.fsencode(tmp_path / 'copy'))
+    with original.writer() as ours, copy.writer() as theirs:
+        found = theirs.put('blob', b'only in the copy')
+        theirs.checkpoint()
+        ours.put('blob', b'anything')
+        ours.checkpoint()
+        assert not ours.has('blob', found)
