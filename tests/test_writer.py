@@ -517,3 +517,20 @@ def test_an_object_whose_close_fails_ends_the_run(store, monkeypatch):
         with pytest.raises(errors.Error):
             writer.put('blob', MEDIUM_NOISE)
             writer.checkpoint()
+
+
+@pytest.mark.xfail(
+    strict=True, reason='writer: a worker publishes by itself what is large, and nobody waits until it has'
+)
+def test_a_branch_publishes_nothing(store, monkeypatch):
+    monkeypatch.setattr(writers, 'CHECKPOINT_BYTES', 2 * MIB)
+    with store.writer() as writer:
+        writer.prepare_to_branch()
+        other = writer.branch()
+        other.put_blocks('blob', [BIG])  # a file that grew since it was listed
+        began = other._publication is not None
+        other.seal()
+        for pool in (other._pool, other._publisher):
+            if pool is not None:
+                pool.shutdown()
+        assert not began
