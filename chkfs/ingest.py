@@ -5,6 +5,7 @@ known.  A directory whose entries look as they did when it was last stored is no
 to read, workers read the files and pack them, while this process walks on; big files it reads itself.
 """
 
+import copy
 import errno
 import hashlib
 import os
@@ -54,7 +55,7 @@ class _Level:
 
     __slots__ = (
         *('filesystem', 'place', 'identity', 'path', 'parent', 'name', 'entries', 'below', 'directories', 'tags'),
-        *('lines', 'done', 'waits_for', 'is_whole', 'unread'),
+        *('lines', 'done', 'waits_for', 'is_whole', 'unread', 'depth'),
     )
 
     def __init__(
@@ -70,6 +71,7 @@ class _Level:
         self.place = place  # where in the filesystem it is, as the scan cache wants it
         self.identity = status.st_dev, status.st_ino
         self.path, self.parent, self.name = path, parent, name  # path: from the top of the source
+        self.depth = parent.depth + 1 if parent else 0
         self.entries: list[scan.Found] = []
         self.below: list[scan.Found] = []  # subdirectories still to enter, the last first
         self.directories: list[int] = []  # which of the entries are directories
@@ -88,6 +90,8 @@ class Ingest:
     """Stores one source.
 
     report takes one line a problem, note one line a thing worth knowing, step the path and the result as they grow.
+    checkpoint is called before each but the last with what there is so far, which has a root like the whole; it may
+    put something that names that, and what it gives is called when all of it is safe.
     """
 
     def __init__(
@@ -98,9 +102,10 @@ class Ingest:
         report: Callable[[str], None] = lambda line: None,
         note: Callable[[str], None] = lambda line: None,
         step: Callable[[bytes, Result], None] = lambda path, result: None,
+        checkpoint: Callable[[Result], Callable[[], None]] = lambda result: lambda: None,
     ):
         self._writer, self._cache, self._options = writer, cache, options
-        self._report, self._note, self._step = report, note, step
+        self._report, self._note, self._step, self._checkpoint = report, note, step, checkpoint
         self._lister = scan.Lister()
         self._reader = Reader(writer, self._tick)
         self._crew: crew.Crew | None = None
@@ -117,7 +122,9 @@ class Ingest:
         self._ancestors: dict[tuple[int, int], bytes] = {}  # device and inode of the directories above, to paths
         self._path = b''  # what is being looked at, to be shown
         self._started_ns = time.time_ns()
+        self._root = ''  # the root's line without its tags
         self._top_tags = ''
+        self._here: _Level | None = None  # the directory that the walk is at
         self.result = Result()
         writer.gather, writer.sealing = self._gather, self._remember
 
@@ -174,18 +181,20 @@ class Ingest:
             filesystem = metadata.filesystem(source, descent.fd)
             self.result.mounts.append(filesystem.mount_line(b''))
             top = _Level(filesystem, metadata.place(filesystem.inner_path(source)), status)
+            found = self._lister.look(status, b'.', filesystem)
+            self._root = f'. {found.attributes} time={tree.format_time(found.mtime_ns)}'
             self._list(descent.fd, top)
             self._walk(descent, source, top)
             self._finish_jobs()
         finally:
             descent.close()
-        found = self._lister.look(status, b'.', filesystem)
-        self.result.root = f'. {found.attributes} time={tree.format_time(found.mtime_ns)} tags={self._top_tags}'
+        self.result.root = f'{self._root} tags={self._top_tags}'
 
     def _walk(self, descent: Descent, source: bytes, top: _Level) -> None:
         """Down and up again until the top has been left."""
         level = top
         while True:
+            self._here = level
             if level.below:
                 level = self._enter(descent, source, level, level.below.pop()) or level
                 continue
@@ -381,6 +390,7 @@ class Ingest:
 
     def _take(self, results) -> None:
         """Files have been read (or workers have sealed): their lines can be made, and trees that waited for them."""
+        self._writer.notice()
         if isinstance(results, tuple):
             self._sealed.append(Sealed(*results))
             return
@@ -438,9 +448,9 @@ class Ingest:
         parts += (f'\n{level.tags.get(name, "")}'.encode() for name in names)
         return hashlib.sha256(b''.join(parts)).digest()
 
-    def _directory_line(self, level: _Level, found: scan.Found) -> str:
-        """The tree line of a subdirectory; '' for one that vanished."""
-        tags = level.tags.get(found.name)
+    def _directory_line(self, level: _Level, found: scan.Found, unfinished: str | None = None) -> str:
+        """The tree line of a subdirectory; '' for one that vanished.  unfinished: its tags while it has no others."""
+        tags = level.tags.get(found.name, unfinished)
         time_text = tree.format_time(found.mtime_ns)
         return tree.format_lines(found.name, f'{found.attributes} time={time_text}', tags) if tags else ''
 
@@ -526,7 +536,36 @@ class Ingest:
         rows, self._rows = self._rows, []
         for level in self._unfinished.values():
             rows.append((level.filesystem.identity, level.place, Directory(b'', '', dict(level.done))))
-        return lambda: self._cache.remember(rows)
+        secured = None
+        if self._root and not self._top_tags:
+            so_far = copy.copy(self.result)
+            so_far.root = f'{self._root} tags=tree:{self._put_unfinished()}'
+            secured = self._checkpoint(so_far)
+
+        def remember() -> None:
+            self._cache.remember(rows)
+            if secured is not None:
+                secured()
+
+        return remember
+
+    def _put_unfinished(self) -> str:
+        """Puts trees of what is in the unfinished directories so far, and gives the key of the top one."""
+        levels = {id(level): level for level in self._unfinished.values()}
+        level = self._here
+        while level is not None:
+            levels[id(level)] = level
+            level = level.parent
+        tags: dict[int, dict[bytes, str]] = {number: {} for number in levels}  # of subdirectories not finished either
+        for level in sorted(levels.values(), key=lambda level: -level.depth):
+            lines = list(level.lines) or [''] * len(level.entries)
+            for index in level.directories:
+                found = level.entries[index]
+                lines[index] = self._directory_line(level, found, tags[id(level)].get(found.name))
+            key = self._writer.put('tree', tree.format(lines))
+            if level.parent is not None:
+                tags[id(level.parent)][level.name] = f'tree:{key}{level.unread}'
+        return key
 
 
 def _unread(error: OSError) -> str:

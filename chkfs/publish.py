@@ -11,10 +11,12 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 
 from chkfs import errors
 
 INCOMING = b'incoming'
+LEFT, DAMAGED = b'left-', b'damaged-'  # what is set aside in it: of dead runs, by chkfs-fsck
 _WAYS_OUT = {
     errno.ENOSPC: '; what is complete is safe: make room and run it again',
     errno.EDQUOT: '; what is complete is safe: make room and run it again',
@@ -38,6 +40,75 @@ def failure(error: OSError) -> errors.Error:
     return errors.Error(f'cannot write into the store: {errors.describe(error)}{way_out}')
 
 
+def _hold(path: bytes, how: int) -> int:
+    """A descriptor of a directory that holds its flock; -1 when the directory is gone, or is held by somebody else."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+    try:
+        fcntl.flock(fd, how)
+        if os.path.samestat(os.fstat(fd), os.lstat(path)):  # else it was taken away while we waited
+            return fd
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return -1
+
+
+class DeadRun:
+    """The directory of a writer that died, held by us.  Use as a context manager."""
+
+    def __init__(self, root: bytes, name: bytes, fd: int):
+        self._root, self._name, self._fd = root, name, fd
+        self.shown = os.fsdecode(os.path.join(INCOMING, name))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self._fd)
+
+    def path_of(self, name: str) -> bytes:
+        return os.path.join(self._root, INCOMING, self._name, os.fsencode(name))
+
+    def names(self) -> list[str]:
+        with storing():
+            return sorted(os.listdir(self._fd))
+
+    def dismiss(self, rest: list[str]) -> str:
+        """Removes what is in the store by now, and moves the rest (names) to where a person finds it: the path, or ''."""
+        with storing():
+            for name in self.names():
+                if name not in rest:
+                    os.unlink(name, dir_fd=self._fd)
+            path = os.path.join(self._root, INCOMING, self._name)
+            if not rest:
+                os.rmdir(path)
+                return ''
+            left = os.path.join(INCOMING, LEFT + self._name)
+            os.rename(path, os.path.join(self._root, left))
+            return os.fsdecode(left)
+
+
+def dead_runs(root: bytes) -> Iterator[DeadRun]:
+    """The runs in incoming/ that nobody holds any more, each held by us then."""
+    incoming = os.path.join(root, INCOMING)
+    try:
+        names = sorted(os.listdir(incoming))
+    except FileNotFoundError:
+        return
+    for name in names:
+        if not name.startswith((LEFT, DAMAGED)):
+            with storing():
+                fd = _hold(os.path.join(incoming, name), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fd >= 0:
+                yield DeadRun(root, name, fd)
+
+
 class Run:
     """One writer's directory under incoming/.  Use as a context manager; leaving it empties it."""
 
@@ -49,10 +120,11 @@ class Run:
         name = f'{stamp}-{os.uname().nodename}-{os.getpid()}-{os.urandom(4).hex()}'
         self.path = os.path.join(incoming, os.fsencode(name.replace('/', '-')))
         with storing():
-            _make_private(incoming)
-            os.mkdir(self.path, 0o700)
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            self._fd = -1
+            while self._fd < 0:
+                _make_private(incoming)
+                os.mkdir(self.path, 0o700)
+                self._fd = _hold(self.path, fcntl.LOCK_EX)
 
     def __enter__(self):
         return self
@@ -205,7 +277,7 @@ def sync_store(root: bytes) -> None:
 
 def set_aside(root: bytes, path: str) -> str:
     """Moves a damaged file out of readers' sight, into incoming/damaged-...; gives its new path."""
-    new = f'incoming/damaged-{os.urandom(4).hex()}-{os.path.basename(path)}'
+    new = f'incoming/{DAMAGED.decode()}{os.urandom(4).hex()}-{os.path.basename(path)}'
     with storing():
         os.rename(os.path.join(root, path.encode()), os.path.join(root, new.encode()))
         sync_filesystem_of(root)

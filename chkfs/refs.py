@@ -16,7 +16,7 @@ from chkfs import errors, publish
 from chkfs import key as keys
 
 NONE = '0' * keys.LENGTH  # the value, in logs, of a ref that does not exist yet
-SHORTHANDS = ('{}', 'refs/{}', 'refs/tags/{}', 'refs/backups/{}', 'refs/recovered/{}')
+SHORTHANDS = ('{}', 'refs/{}', 'refs/tags/{}', 'refs/backups/{}', 'refs/recovered/{}', 'refs/checkpoints/{}')
 
 _FORBIDDEN = frozenset(' ~^:?*[\\\x7f') | frozenset(map(chr, range(32)))
 

@@ -60,7 +60,7 @@ class Store:
             names = os.listdir(os.path.join(self.root, publish.INCOMING))
         except FileNotFoundError:
             names = []
-        damaged = sorted(os.fsdecode(name) for name in names if name.startswith(b'damaged-'))
+        damaged = sorted(os.fsdecode(name) for name in names if name.startswith(publish.DAMAGED))
         return ' '.join([self.objects.cache.epoch, *damaged])
 
     def writer(self, loose: bool = False) -> Writer:

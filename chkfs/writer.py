@@ -42,8 +42,8 @@ class Writer:
     def __init__(self, objects: Objects, codec_name: str, chunks: chunker.Parameters, loose: bool = False):
         """loose: small objects become files too, for a caller that writes only one or two."""
         self.written_objects = 0
-        # gather gives what other processes of this run have sealed; sealing is called then, and what it gives
-        # is called when all that was put before is safe
+        # gather gives what other processes of this run have sealed; sealing is called then, may put something
+        # more, and what it gives is called when all that was put before is safe
         self.gather: Callable[[], list[Sealed]] = list
         self.sealing: Callable[[], Callable[[], None]] = lambda: lambda: None
         self._objects, self._codec, self._chunks, self._loose = objects, codec_name, chunks, loose
@@ -146,8 +146,7 @@ class Writer:
         """Publishes when enough has gathered or enough time has gone by; goes on while that is being done."""
         if self._prefix or self._is_preparing:
             return  # the process that publishes asks for what is here; what gather() puts goes with the rest
-        if self._publication is not None and self._publication[0].done():
-            self._end_checkpoint()
+        self.notice()
         if (
             self._bytes >= CHECKPOINT_BYTES
             or self._put_objects >= CHECKPOINT_OBJECTS
@@ -178,7 +177,7 @@ class Writer:
             fd, self._pack_fd = self._pack_fd, -1
             publish.close(fd)
             self._run.write(self._name('index'), index)
-            packed = [(self._name('pack'), f'packs/{name}'), (self._name('index'), f'packs/{pack.index_name(name)}')]
+            packed = [(self._pack_name(), f'packs/{name}'), (self._name('index'), f'packs/{pack.index_name(name)}')]
             packs = [(name, self._pack.places)]
         sealed = Sealed(self._places, packed, self._loose_keys, packs)
         self._being_published, self._new = self._new, {type: set() for type in keys.TYPES}
@@ -191,13 +190,14 @@ class Writer:
         self._end_checkpoint()
         self._is_preparing = True
         others = self.gather()
+        secured = self.sealing()
         parts = [*others, self.seal()]  # trees and lists are in our own pack, so that comes last
         loose = [place for part in parts for place in part.loose]
         places = [place for place in loose if not place[1].endswith(LIST_SUFFIX)]
         places += [place for part in others for place in part.packed]
         places += [place for place in loose if place[1].endswith(LIST_SUFFIX)]
         places += parts[-1].packed
-        secured = self.sealing()
+        places.sort(key=lambda place: place[1].startswith('objects/snapshot/'))  # after all that they name
         self._is_preparing = False
 
         def publish_all() -> None:
@@ -213,6 +213,11 @@ class Writer:
             secured()
 
         return publish_all, note
+
+    def notice(self) -> None:
+        """Ends a checkpoint that has been begun if it is published by now.  Raises Error when it failed."""
+        if self._publication is not None and self._publication[0].done():
+            self._end_checkpoint()
 
     def _end_checkpoint(self) -> None:
         """Waits for the checkpoint that has been begun, if any.  Raises Error when it failed."""
@@ -230,6 +235,9 @@ class Writer:
         """Of a file in the run's directory that no other process of the run uses."""
         return f'{self._prefix}{self._sealed_packs}-{kind}'
 
+    def _pack_name(self) -> str:
+        return self._name(f'pack.tar{codec.SUFFIXES[self._codec]}')
+
     def _compressing(self):
         if self._pool is None:
             self._pool = _threads(1 if self._prefix else os.cpu_count() or 1)
@@ -237,7 +245,7 @@ class Writer:
 
     def _put_packed(self, kind: str, type: str, key: str, data: bytes, suffix: str = '') -> None:
         if self._pack is None:
-            self._pack_fd = self._run.create(self._name('pack'))
+            self._pack_fd = self._run.create(self._pack_name())
             self._pack = pack.Writer(self._pack_fd, self._codec, self._compressing())
         self._pack.add(kind, f'{type}/{key}{suffix}', data)
         self._count(type, key, len(data) + pack.BLOCK)

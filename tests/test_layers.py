@@ -18,7 +18,7 @@ LAYERS = [
     ['cache'],
     ['objects'],
     ['writer'],
-    ['scan', 'walk'],
+    ['scan', 'walk', 'salvage'],
     ['reader'],
     ['ingest', 'checkout'],
     ['refs'],

@@ -59,7 +59,11 @@ def _commit_on_top(args, store, draft):
                 _note_another_source(args, store, draft, ref, old)
         return _put(store, draft)
 
-    return ref, store.refs.advance(ref, make, args.message[0] if args.message else 'backup')
+    key = store.refs.advance(ref, make, args.message[0] if args.message else 'backup')
+    checkpoint = f'refs/checkpoints/{name}'
+    if store.refs.read(checkpoint) is not None:  # what a run that did not get to its end had made visible
+        store.refs.update(checkpoint, key, reason='superseded')
+    return ref, key
 
 
 def _note_another_source(args, store, draft, ref, old):

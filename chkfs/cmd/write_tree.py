@@ -3,11 +3,11 @@
 import os
 import time
 
-from chkfs import cli, errors, exclude, ingest, refs, snapshot, tree
+from chkfs import cli, errors, exclude, ingest, refs, salvage, snapshot, tree
 
 USAGE = (
-    'chkfs-write-tree [-qvx] [--root | --draft] [--exclude PATTERN] [--exclude-from FILE] [--exclude-caches]\n'
-    '                        DIR'
+    'chkfs-write-tree [-qvx] [--root | --draft] [-n NAME] [--checkpoints]\n'
+    '                        [--exclude PATTERN] [--exclude-from FILE] [--exclude-caches] DIR'
 )
 
 
@@ -15,6 +15,9 @@ def options(parser):
     group = parser.add_mutually_exclusive_group()
     group.add_argument('--root', action='store_true', help='print the whole mtree line of DIR')
     group.add_argument('--draft', action='store_true', help='print the draft of a snapshot, for chkfs-commit-snapshot')
+    parser.add_argument('-n', '--name', help='of the backup, for the draft; without it the last component of DIR')
+    parser.add_argument('--checkpoints', action='store_true',
+                        help='show what is stored so far as refs/checkpoints/NAME, now and then')  # fmt: skip
     add_walk_options(parser)
     cli.add_quiet_verbose(parser)
     parser.add_argument('directory', metavar='DIR', help='a directory, or one file')
@@ -35,17 +38,27 @@ def run(args):
     progress = cli.Progress(args)
     started_ns = time.time_ns()
     source = os.fsencode(args.directory)
+    name = args.name or refs.tidy(os.path.basename(os.path.abspath(args.directory)))
+    refs.check_name(f'refs/backups/{name}')
+    report = cli.reporter(args)
+    note = (lambda line: None) if args.quiet else report
     try:
         with store.writer() as writer:
-            report = cli.reporter(args)
-            note = (lambda line: None) if args.quiet else report
-            work = ingest.Ingest(writer, store.scan_cache(), _walk_options(args, store), report, note, progress)
+            salvage.salvage(writer, store.root, note)
+
+            def checkpoint(so_far):
+                if not args.checkpoints:
+                    return lambda: None
+                key = writer.put('snapshot', _draft(source, name, started_ns, so_far, 'no').format())
+                return lambda: store.refs.update(f'refs/checkpoints/{name}', key, reason='checkpoint')
+
+            options = _walk_options(args, store)
+            work = ingest.Ingest(writer, store.scan_cache(), options, report, note, progress, checkpoint)
             result = work.store(source)
     finally:
         progress.close()
     if args.draft:
-        draft = _draft(source, started_ns, result)
-        cli.write(draft.format())
+        cli.write(_draft(source, name, started_ns, result, 'yes').format())
     else:
         print(result.root if args.root else tree.parse_line(result.root).key)
     return errors.PARTIAL if result.skipped or result.changed else errors.DONE
@@ -64,8 +77,7 @@ def _walk_options(args, store):
     return ingest.Options(args.one_file_system, patterns, args.exclude_caches, (status.st_dev, status.st_ino))
 
 
-def _draft(source, started_ns, result):
-    name = refs.tidy(os.path.basename(os.path.abspath(os.fsdecode(source))))
+def _draft(source, name, started_ns, result, complete):
     counts = (('files', result.files), ('bytes', result.bytes), ('skipped', result.skipped))
     return snapshot.Snapshot(
         [
@@ -78,7 +90,7 @@ def _draft(source, started_ns, result):
             *((word, str(number)) for word, number in counts),
             ('changed', str(result.changed)),
             ('damaged', '0'),
-            ('complete', 'yes'),
+            ('complete', complete),
             *(('mount', line) for line in result.mounts),
             ('features', 'mode owner time link device hl'),
         ]
