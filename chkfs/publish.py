@@ -80,7 +80,7 @@ class DeadRun:
             return sorted(os.listdir(self._fd))
 
     def dismiss(self, rest: list[str]) -> str:
-        """Removes what is in the store by now, and moves the rest (names) aside: to the path given, if any.""""""
+        """Removes what is in the store by now, and moves the rest (names) aside: to the path given, if any."""
         with storing():
             for name in self.names():
                 if name not in rest:
