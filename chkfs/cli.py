@@ -17,7 +17,8 @@ from chkfs import errors, quote, store
 
 COMMANDS = (
     'init', 'hash-object', 'cat-object', 'write-tree', 'mktree', 'ls-tree', 'checkout-tree', 'commit-snapshot',
-    'update-ref', 'for-each-ref', 'rev-parse', 'rev-list', 'list-objects', 'count-objects', 'fsck', 'completion',
+    'update-ref', 'for-each-ref', 'rev-parse', 'rev-list', 'list-objects', 'count-objects', 'fsck', 'repack',
+    'completion',
 )  # fmt: skip
 
 

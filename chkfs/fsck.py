@@ -87,7 +87,7 @@ class Fsck:
             if pack.index_name(name) not in others:
                 what = 'its pack is read without it, more slowly: --repair makes it'
                 self.leftovers.append(Problem('leftover', index, what))
-            elif fault := self._index_fault(name):
+            elif (fault := self._index_fault(name)) and os.path.exists(self._objects.pack_path(name)):
                 yield Problem('index', index, f'{fault}: --repair rebuilds it')
             if full:
                 yield from self._check_pack_bytes(name)
@@ -104,6 +104,8 @@ class Fsck:
     def _check_pack_bytes(self, name: str) -> Iterator[Problem]:
         try:
             digest = self._digest(self._objects.pack_path(name))
+        except FileNotFoundError:
+            return  # chkfs-repack has put its objects elsewhere; whether they are there is seen when trees are walked
         except OSError as error:
             yield Problem('unreadable', f'packs/{name}', errors.describe(error))
             return
@@ -155,7 +157,7 @@ class Fsck:
                 yield Problem('stray', path, 'not a name of this place')
                 continue
             fault = self._loose_fault(type, key, suffix, path, full)
-            if fault:
+            if fault and os.path.lexists(os.path.join(self._store.root, os.fsencode(path))):
                 whole = self._is_whole(type, key)
                 self._known[type, key] = whole
                 yield Problem('damaged', path, fault + ('; another copy is whole' if whole else ''))

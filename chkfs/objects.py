@@ -33,14 +33,14 @@ class Objects:
         self._last_members: dict[str, memoryview] = {}
         self._rebuilt = False
         self._loose_names: dict[str, set[str] | None] = {}
-        self._packs_changed = 0
+        self._packs_path, self._packs_changed = os.path.join(root, b'packs'), 0
         self.reload()
 
     def reload(self) -> None:
         """Looks again at which packs there are."""
         known = self.cache.pack_names()
         self._packs_changed = self._last_change_of_packs()
-        sizes = {os.fsdecode(name): size for name, size in _sizes(os.path.join(self.root, b'packs'))}
+        sizes = {os.fsdecode(name): size for name, size in _sizes(self._packs_path)}
         stamps = {name: _format_stamp(name, sizes) for name in sizes if pack.codec_of(name)}
         self.cache.sync(stamps, self.places, self._stamp, known)
 
@@ -51,7 +51,7 @@ class Objects:
 
     def _last_change_of_packs(self) -> int:
         try:
-            return os.stat(os.path.join(self.root, b'packs')).st_mtime_ns
+            return os.stat(self._packs_path).st_mtime_ns
         except OSError:
             return 0
 
@@ -84,18 +84,22 @@ class Objects:
 
         Raises Damaged when no list of it can be read.
         """
-        rows = self.cache.find(type, key)
-        files = self._loose(type, key) if self._has_loose(type, key) else {}
-        if any(not listed for _, listed, *_ in rows) or any(suffix != LIST_SUFFIX for suffix in files):
-            return []
-        problems = []
-        for where, blocks in self._lists(type, key, rows, files):
-            try:
-                return piecelist.parse(b''.join(blocks))
-            except (errors.Damaged, OSError) as error:
-                problems.append(f'{where}: {errors.describe(error)}')
+        problems: list[str] = []
+        for look_again in (self._reload, None):
+            rows = self.cache.find(type, key)
+            files = self._loose(type, key) if self._has_loose(type, key) else {}
+            if any(not listed for _, listed, *_ in rows) or any(suffix != LIST_SUFFIX for suffix in files):
+                return []
+            for where, blocks in self._lists(type, key, rows, files):
+                try:
+                    return piecelist.parse(b''.join(blocks))
+                except (errors.Damaged, OSError) as error:
+                    problems.append(f'{where}: {errors.describe(error)}')
+            if look_again is None or not problems:
+                break
+            look_again()  # chkfs-repack may have moved it
         if problems:
-            raise errors.Damaged('; '.join(problems))
+            raise errors.Damaged('; '.join(dict.fromkeys(problems)))
         return []
 
     def types(self, key: str) -> list[str]:
@@ -116,24 +120,32 @@ class Objects:
                     cache.add(name, stamp, places)
 
     def keys(self, type: str, prefix: str = '') -> Iterator[str]:
-        """Every key of a type that begins so, once, in order within each form (packed, then loose)."""
-        last = None
-        for key, _, _ in self.cache.keys(type, prefix):
-            if key != last:
-                yield key
-            last = key
-        base = os.path.join(os.fsdecode(self.root), 'objects', type)
-        for fan in _sorted_names(base):
-            if fan.startswith(prefix[:2]):
-                for key in sorted({name[: keys.LENGTH] for name in _sorted_names(os.path.join(base, fan))}):
-                    if keys.is_key(key) and key.startswith(prefix) and not self.cache.has(type, key):
-                        yield key
+        """Every key of a type that begins so, once, in order within each form (packed, then loose).
+
+        None is passed over that chkfs-repack moves meanwhile: files are listed first, and then the packs as they are.
+        """
+        for number in range(256):
+            fan = f'{number:02x}'
+            if not fan.startswith(prefix[:2]):
+                continue
+            loose = _sorted_names(os.path.join(os.fsdecode(self.root), 'objects', type, fan))
+            if self._last_change_of_packs() != self._packs_changed:
+                self.reload()
+            packed = dict.fromkeys(key for key, *_ in self.cache.keys(type, max(fan, prefix)))
+            yield from packed
+            for key in dict.fromkeys(name[: keys.LENGTH] for name in loose):
+                if keys.is_key(key) and key.startswith(prefix) and key not in packed:
+                    yield key
 
     def count(self) -> dict[str, int]:
         """How many objects in which form, and bytes on disk."""
-        counts = {f'packed-{type}s': sum(1 for _ in self.cache.keys(type)) for type in ('blob', 'tree')}
-        counts['packs'] = counts['pack-bytes'] = 0
-        for name, size in _sizes(os.path.join(self.root, b'packs')):
+        packed = {f'packed-{type}s': sum(1 for _ in self.cache.keys(type)) for type in ('blob', 'tree')}
+        return packed | self.count_files()
+
+    def count_files(self) -> dict[str, int]:
+        """How many packs, how many files that are objects, and bytes on disk."""
+        counts = {'packs': 0, 'pack-bytes': 0}
+        for name, size in _sizes(self._packs_path):
             counts['packs'] += pack.codec_of(os.fsdecode(name)) is not None
             counts['pack-bytes'] += size
         for type in keys.TYPES:
@@ -214,8 +226,7 @@ class Objects:
         if self._rebuilt:
             return False
         self._rebuilt = True
-        self._frames.clear()
-        self._last_members = {}
+        self.forget_frames()
         self.cache.forget_all()
         self.reload()
         return True
@@ -324,6 +335,35 @@ class Objects:
             return pack.scan(path, pack.codec_of(pack_name))
         except (errors.Error, OSError):
             return []
+
+    def forget_frames(self) -> None:
+        """What is read from now on is read from the packs."""
+        self._frames.clear()
+        self._last_members = {}
+
+    def pack_members(self, pack_name: str) -> Iterator[tuple[str, memoryview]]:
+        """(name, bytes) of every member that a pack's index names, found as any reader finds it and verified; lists,
+        which cannot be, are given as they are.  Raises Damaged; frames that were unpacked before are not used."""
+        with open(self.pack_path(pack.index_name(pack_name)), 'rb') as file:
+            places = pack.parse_index(file.read())
+        path, codec_name, at, members = self.pack_path(pack_name), pack.codec_of(pack_name), None, {}
+        for place in sorted(places, key=lambda place: place.offset):
+            if (place.offset, place.length) != at:
+                at = place.offset, place.length
+                members = _load_frame(path, codec_name, *at)
+            data = members.get(place.name)
+            if data is None or len(data) != place.size:
+                raise errors.Damaged(f"'{place.name}' is not where the index says")
+            yield place.name, data
+
+    def packed_copy(self, name: str, pack_name: str, offset: int, length: int) -> memoryview | None:
+        """The member of that name from a frame, verified as far as it can be; None when it is not there."""
+        return self._frame(pack_name, offset, length).get(name)
+
+    def loose_blocks(self, key: str, path: bytes, suffix: str) -> Iterator[bytes]:
+        """The plain bytes of an object's own file that is no list.  Raises Damaged, when they are longer than
+        WHOLE_BYTES perhaps at their end."""
+        return _verified(key, codec.decompress(codec.NAMES[suffix], _file_blocks(path)))
 
     def _frame(self, pack_name: str, offset: int, length: int) -> dict[str, memoryview]:
         """Member name to bytes, for the members of a frame that verify (lists, which cannot, as they are)."""

@@ -97,7 +97,8 @@ class Writer:
         self._fd, self._codec, self._pool = fd, codec_name, pool
         self._frames = {kind: ([], []) for kind in KINDS}  # parts, (name, size)
         self._frame_bytes = dict.fromkeys(KINDS, 0)
-        self._waiting = deque()
+        self._waiting = deque()  # of (future of the stream, (name, size) of its members, plain bytes)
+        self._waiting_bytes = 0
         self._offset = 0
         self._hash = hashlib.sha256()
 
@@ -111,11 +112,20 @@ class Writer:
         if self._frame_bytes[kind] >= FRAME_BYTES:
             self._seal(kind)
 
-    def close(self) -> tuple[str, bytes]:
-        """Writes what is left and the end of the archive; gives the pack's name and its index text."""
+    @property
+    def largest_size(self) -> int:
+        """What the pack may come to on disk when it is closed now, at most; in bytes."""
+        return self._offset + self._waiting_bytes + sum(self._frame_bytes.values()) + 2 * BLOCK
+
+    def settle(self) -> None:
+        """Ends the frames that are being filled and waits until all are written: now largest_size is what it is."""
         for kind in self._frames:
             self._seal(kind)
         self._append_waiting(0)
+
+    def close(self) -> tuple[str, bytes]:
+        """Writes what is left and the end of the archive; gives the pack's name and its index text."""
+        self.settle()
         self._append(codec.compress(self._codec, _END_OF_ARCHIVE))
         name = f'pack-{self._hash.hexdigest()}.tar{codec.SUFFIXES[self._codec]}'
         return name, format_index(self.places)
@@ -125,15 +135,18 @@ class Writer:
         if names:
             plain = b''.join(parts)
             self.bytes += len(plain)
-            self._waiting.append((self._pool.submit(codec.verified, self._codec, plain, kind == 'dense'), names))
+            stream = self._pool.submit(codec.verified, self._codec, plain, kind == 'dense')
+            self._waiting.append((stream, names, len(plain)))
+            self._waiting_bytes += len(plain)
             self._frames[kind], self._frame_bytes[kind] = ([], []), 0
             self._append_waiting(8)
 
     def _append_waiting(self, allowed: int) -> None:
         """Appends the frames that are ready, and waits while more than allowed are not."""
         while self._waiting and (len(self._waiting) > allowed or self._waiting[0][0].done()):
-            future, names = self._waiting.popleft()
+            future, names, plain_bytes = self._waiting.popleft()
             stream = future.result()
+            self._waiting_bytes -= plain_bytes
             self.places += [Place(name, size, self._offset, len(stream)) for name, size in names]
             self._append(stream)
 
@@ -171,6 +184,12 @@ def codec_of(file_name: str) -> str | None:
     return codec.NAMES.get(suffix) if whole else None
 
 
+def digest(path: bytes) -> str:
+    """The SHA-256 of a file: what the name of a pack says that it is."""
+    with open(path, 'rb', buffering=0) as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
 def index_name(file_name: str) -> str:
     """pack-<sha256>.index of a pack's file name."""
     return file_name.partition('.tar')[0] + INDEX_SUFFIX
@@ -192,6 +211,34 @@ def scan(path: bytes, codec_name: str) -> list[Place]:
             except errors.Damaged:
                 continue
     return places
+
+
+def contents(path: bytes, codec_name: str) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of every member of a whole pack, in order, from the pack alone.
+
+    Raises Damaged at whatever is not as the name says, and at any byte that belongs to no member: who has been
+    given everything can be sure that there is nothing else in the file.
+    """
+    with open(path, 'rb') as file:
+        offset = 0
+        for start, length, plain in _scan_frames(file, codec_name):
+            if start != offset:
+                raise errors.Damaged(f'what begins at byte {offset} is no frame')
+            offset += length
+            end = 0
+            for name, start, size in members(plain):
+                data = plain[start : start + size]
+                _, key, listed = parse_name(name)
+                if not listed and keys.of(data) != key:
+                    raise errors.Damaged(f"'{name}' is not what its name says")
+                yield name, data
+                end = start + size + -size % BLOCK
+            if plain[end:].strip(b'\0'):
+                raise errors.Damaged(f'something lies behind the members of the frame at byte {start}')
+        file.seek(offset)
+        while rest := file.read(FRAME_BYTES):
+            if rest.strip(b'\0'):
+                raise errors.Damaged(f'what begins at byte {offset} is no frame')
 
 
 def _scan_frames(file, codec_name: str) -> Iterator[tuple[int, int, bytes]]:

@@ -1,4 +1,5 @@
-"""The only place that renames and syncs: nothing else in chkfs makes a file visible in a store.
+"""The only place that renames, syncs and removes: nothing else in chkfs makes a file of a store visible, or takes one
+away.
 
 A writer works in incoming/<run>/, which it holds with flock; the kernel lets go when the writer dies.
 publish() syncs the filesystem, renames into place, and syncs again, so that nothing is ever visible
@@ -11,7 +12,8 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from chkfs import errors
 
@@ -176,6 +178,90 @@ class Run:
                     made.add(directory)
                 os.rename(os.path.join(self.path, name.encode()), target)
             sync_filesystem(self._fd)
+
+
+class OnDisk(NamedTuple):
+    """A file of the store that was synced and thrown out of the page cache; this file, not just its name."""
+
+    path: str  # from the top of the store
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+def drop_cached(root: bytes, path: str) -> OnDisk:
+    """Syncs a file of the store and drops it from the page cache, so that whoever reads it next reads the disk."""
+    with storing():
+        fd = os.open(os.path.join(root, path.encode()), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            return _identity(path, os.fstat(fd))
+        finally:
+            os.close(fd)
+
+
+def _identity(path: str, status: os.stat_result) -> OnDisk:
+    return OnDisk(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def remove_second_copies(root: bytes, paths: list[str], first_copies: Iterable[OnDisk]) -> None:
+    """Removes files of the store: the only place that does.
+
+    The caller has read back first_copies from disk since drop_cached() gave them, has found in them, byte for byte
+    and verified against its key, every object that the files at paths hold, and holds lock() since before it chose
+    the paths.  Raises Error, and removes nothing, when one of first_copies is not that very file any more, or is
+    about to be removed itself.  An index goes after its pack, and after the removal of that is on disk.
+    """
+    with storing():
+        firsts = list(first_copies)
+        if paths and not firsts:
+            raise errors.Error('nothing removed: there is no first copy')
+        for first in firsts:
+            if first != _identity(first.path, os.lstat(os.path.join(root, first.path.encode()))):
+                raise errors.Error(f"nothing removed: '{first.path}' is not the file any more that was read back")
+        files = {(first.device, first.inode) for first in firsts}
+        for path in paths:
+            status = os.lstat(os.path.join(root, path.encode()))
+            if (status.st_dev, status.st_ino) in files:
+                raise errors.Error(f"nothing removed: '{path}' is the first copy itself")
+        if paths:
+            sync_filesystem_of(root)  # a first copy may be of a writer that died between its renames and its sync
+        indexes = [path for path in paths if path.endswith('.index')]
+        for group in ([path for path in paths if path not in indexes], indexes):
+            for path in group:
+                os.unlink(os.path.join(root, path.encode()))
+            if group:
+                sync_filesystem_of(root)
+
+
+def remove_index(root: bytes, path: str) -> None:
+    """Removes the index of a pack that is gone; the caller has found all that it names in packs that are there."""
+    with storing():
+        os.unlink(os.path.join(root, path.encode()))
+
+
+@contextlib.contextmanager
+def lock(root: bytes, path: str, when_waiting: Callable[[], None] = lambda: None):
+    """Holds flock on a directory of the store; the kernel lets go of it when this process dies.
+
+    when_waiting is called once if another process has it.
+    """
+    with storing():
+        directory = os.path.join(root, path.encode())
+        _make_private(directory)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with storing():
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                when_waiting()
+                fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _make_private(path: bytes) -> None:

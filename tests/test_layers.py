@@ -23,7 +23,7 @@ LAYERS = [
     ['ingest', 'checkout'],
     ['refs'],
     ['store'],
-    ['fsck'],
+    ['fsck', 'repack'],
     ['revision'],
     ['cli'],
     ['cmd.*'],
@@ -141,3 +141,13 @@ def test_only_publish_renames_and_syncs():
         }
         found = used & {'os.rename', 'os.replace', 'os.fsync', 'os.fdatasync', 'os.sync', 'os.link', 'shutil.move'}
         assert found <= {'publish': {'os.rename', 'os.fsync'}, 'checkout': {'os.link'}}.get(module, set()), module
+
+
+def test_only_publish_removes_files_of_a_store():
+    """The cache removes its own files, and checkout what it could restore only half."""
+    for module, path in MODULES.items():
+        with open(path) as file:
+            source = file.read()
+        used = {name for name in ('os.unlink', 'os.remove', 'os.rmdir', 'os.truncate', 'rmtree') if name in source}
+        allowed = {'publish': {'os.unlink', 'os.rmdir'}, 'cache': {'os.unlink'}, 'checkout': {'os.unlink'}}
+        assert used <= allowed.get(module, set()), module

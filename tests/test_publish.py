@@ -352,3 +352,108 @@ def test_a_directory_that_somebody_else_makes_at_the_same_time_is_taken(root, mo
     else:
         with pytest.raises(FileExistsError):
             publish.make_directories(root, b'a')
+
+
+# ---- removing second copies ----
+
+
+@pytest.fixture
+def copies(root):
+    """Two packs and their indexes; the first copy is packs/new."""
+    with publish.Run(root) as run:
+        for name in ('new', 'old', 'old.index'):
+            run.write(name, b'content')
+        run.publish([(name, f'packs/{name}') for name in ('new', 'old', 'old.index')])
+    return publish.drop_cached(root, 'packs/new')
+
+
+def there(root):
+    return sorted(os.listdir(os.path.join(root, b'packs')))
+
+
+def test_second_copies_go_packs_first_and_each_group_is_on_disk_before_the_next(root, copies, steps, monkeypatch):
+    unlink = os.unlink
+    monkeypatch.setattr(os, 'unlink', lambda path: (steps.append(('unlink', os.path.basename(path))), unlink(path)))
+    publish.remove_second_copies(root, ['packs/old.index', 'packs/old'], [copies])
+    assert steps == [('syncfs', ''), ('unlink', b'old'), ('syncfs', ''), ('unlink', b'old.index'), ('syncfs', '')]
+    assert there(root) == [b'new']
+
+
+@pytest.mark.parametrize(
+    'change', ['gone', 'another file of that name', 'written to', 'is to go itself', 'a link to it']
+)
+def test_nothing_is_removed_unless_the_first_copy_is_the_file_that_was_read_back(root, copies, change):
+    new, old = os.path.join(root, b'packs/new'), os.path.join(root, b'packs/old')
+    paths = ['packs/old', 'packs/old.index']
+    if change == 'gone':
+        os.unlink(new)
+    elif change == 'another file of that name':
+        publish.replace(new, b'content')
+    elif change == 'written to':
+        os.chmod(new, 0o600)
+        with open(new, 'ab') as file:
+            file.write(b' and more')
+    elif change == 'is to go itself':
+        paths = ['packs/old', 'packs/new']
+    else:
+        os.unlink(old)
+        os.link(new, old)
+    before = there(root)
+    with pytest.raises(errors.Error, match='nothing removed|No such file'):
+        publish.remove_second_copies(root, paths, [copies])
+    assert there(root) == before
+
+
+def test_nothing_is_removed_without_a_first_copy(root, copies):
+    with pytest.raises(errors.Error, match='no first copy'):
+        publish.remove_second_copies(root, ['packs/old'], [])
+    assert there(root) == [b'new', b'old', b'old.index']
+
+
+def test_nothing_is_removed_when_any_path_is_not_there(root, copies):
+    with pytest.raises(errors.Error):
+        publish.remove_second_copies(root, ['packs/old', 'packs/none'], [copies])
+    assert there(root) == [b'new', b'old', b'old.index']
+
+
+def test_a_file_that_is_dropped_from_the_cache_is_read_from_disk(root):
+    for name in ('ours', 'control'):
+        publish.replace(os.path.join(root, name.encode()), bytes(1 << 20))
+        assert cached_bytes(root, name) == 1 << 20
+    fd = os.open(os.path.join(root, b'control'), os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+    if cached_bytes(root, 'control'):
+        pytest.skip('this filesystem is its own cache, or does not tell what is cached')
+    publish.drop_cached(root, 'ours')
+    assert cached_bytes(root, 'ours') == 0
+
+
+def cached_bytes(root, name):
+    """How much can be read without waiting for the disk; all of it where the system does not tell."""
+    fd = os.open(os.path.join(root, name.encode()), os.O_RDONLY)
+    try:
+        return os.preadv(fd, [bytearray(1 << 20)], 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return 0
+    except OSError:
+        return 1 << 20
+    finally:
+        os.close(fd)
+
+
+def test_a_symbolic_link_is_no_file_of_the_store(root):
+    os.symlink('elsewhere', os.path.join(root, b'link'))
+    with pytest.raises(errors.Error):
+        publish.drop_cached(root, 'link')
+
+
+def test_a_lock_is_held_by_one_and_let_go_of(root):
+    waited = []
+    with publish.lock(root, 'packs', lambda: waited.append(1)):
+        fd = os.open(os.path.join(root, b'packs'), os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(fd)
+    assert not waited
