@@ -48,6 +48,14 @@ def repair(command, store: str, sources: dict[str, str]) -> int:
     return command('chkfs-fsck', '--store', store, '--full', '--repair')[0]
 
 
+def repack(command, store: str, sources: dict[str, str]) -> int:
+    return command('chkfs-repack', '--store', store, '-q')[0]
+
+
+def recompress(command, store: str, sources: dict[str, str]) -> int:
+    return command('chkfs-repack', '--store', store, '-q', '--compression', 'bzip2')[0]
+
+
 OPERATIONS = {
     'backup': Operation(backup, 'one', {'refs/backups/second': 'second'}),
     'backup-again': Operation(backup_again, 'one', {'refs/backups/first': 'again'}),
@@ -55,4 +63,6 @@ OPERATIONS = {
     'update-ref': Operation(update_ref, 'one', {'refs/tags/deep/again': 'first'}),
     'move-ref': Operation(move_ref, 'two', {'refs/backups/other': 'first'}),
     'fsck-repair': Operation(repair, 'damaged', {'refs/backups/first': 'first'}, (0, 1)),
+    'repack': Operation(repack, 'two', {'refs/backups/other': 'second'}),
+    'recompress': Operation(recompress, 'two', {'refs/backups/other': 'second'}),
 }
