@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from chkfs import codec, errors, pack, piecelist, publish, quote, refs, snapshot, tree, walk
+from chkfs import codec, errors, pack, piecelist, publish, quote, refs, salvage, snapshot, tree, walk
 from chkfs import key as keys
 from chkfs.objects import LIST_SUFFIX, SUFFIXES
 from chkfs.store import Store
@@ -58,6 +58,7 @@ class Fsck:
 
     def repair(self) -> Iterator[str]:
         """Rebuilds indexes and refs, sets damaged files aside; a line for each thing done."""
+        yield from self._salvage()
         yield from self._rebuild_indexes()
         yield from self._set_aside()
         yield from self._recover_refs()
@@ -284,10 +285,23 @@ class Fsck:
             if key in self._snapshots and key not in reached:
                 reached.add(key)
                 waiting += self._snapshots[key].parents
-        alone = [Dangling(key, found) for key, found in self._snapshots.items() if key not in reached]
+        newest: dict[tuple, int] = {}
+        for found in self._snapshots.values():
+            newest[_origin(found)] = max(found.time_ns, newest.get(_origin(found), 0))
+        alone = [
+            Dangling(key, found)
+            for key, found in self._snapshots.items()
+            if key not in reached and not (found.get('complete') == 'no' and found.time_ns < newest[_origin(found)])
+        ]  # a checkpoint is superseded by whatever comes later
         self.dangling = sorted(alone, key=lambda item: item.snapshot.time_ns)
 
     # ---- repair ----
+
+    def _salvage(self) -> Iterator[str]:
+        lines: list[str] = []
+        with self._store.writer() as writer:
+            salvage.salvage(writer, self._store.root, lines.append)
+        yield from lines
 
     def _rebuild_indexes(self) -> Iterator[str]:
         """Lost and bad ones; and for a damaged pack one that names only what is whole, so that a backup stores
@@ -335,3 +349,7 @@ class Fsck:
 
 def _is_index(name: str) -> bool:
     return name.startswith('pack-') and name.endswith(pack.INDEX_SUFFIX) and keys.is_key(name[5:-6])
+
+
+def _origin(found: snapshot.Snapshot) -> tuple:
+    return tuple(found.get(word) for word in ('name', 'host', 'source'))

@@ -27,10 +27,8 @@ def salvage(writer: Writer, root: bytes, note: Callable[[str], None] = lambda li
             stored = writer.written_objects - before
             left = dead.dismiss(rest)
             if stored or left:
-                note(
-                    f'{dead.shown} of a run that died: {stored} objects stored'
-                    + (f', the rest is in {left}' * bool(left))
-                )
+                where = f'; the rest is in {left}' if left else ''
+                note(f'{dead.shown}: left by a run that died, {stored} objects of it are stored now{where}')
 
 
 def _store_blobs(writer: Writer, path: bytes, name: str) -> bool:
