@@ -99,6 +99,9 @@ class Writer:
             return True
         if type == 'blob' and self._claims is not None and key in self._claims:
             return True
+        return self._is_stored(type, key, size)
+
+    def _is_stored(self, type: str, key: str, size: int | None) -> bool:
         try:
             return self._objects.has_at_hand(type, key, size)
         except OSError as error:
@@ -287,12 +290,18 @@ class Writer:
 
     def _put_piece(self, future, piece: bytes) -> tuple[str, int]:
         key = future.result()
-        if not self.has('blob', key, len(piece)):
-            if len(piece) < PACKED_BELOW and not self._loose:
+        if not self._has_piece(key, len(piece)):
+            if len(piece) < PACKED_BELOW and not self._loose:  # the list then is a file, and comes before packs
                 self._put_packed(pack.kind_of(piece), 'blob', key, piece)
             else:
                 self._put_loose('blob', key, piece)
         return key, len(piece)
+
+    def _has_piece(self, key: str, size: int) -> bool:
+        """A worker's lists become visible before the last pack: no piece of theirs may lie only there."""
+        if self._prefix and key not in self._new['blob']:
+            return self._is_stored('blob', key, size)
+        return self.has('blob', key, size)
 
     def _put_list(self, type: str, key: str, data: bytes) -> None:
         if not self._loose and not self._prefix:  # the pieces may be in the pack of another process

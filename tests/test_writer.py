@@ -206,6 +206,32 @@ def test_loose_writes_small_objects_as_files(store, put):
     assert reopened(store).objects.read('blob', big) == BIG
 
 
+@pytest.mark.parametrize('role', ['loose', 'worker'])
+def test_a_list_that_is_a_file_comes_after_all_of_its_pieces(store, monkeypatch, role):
+    last = noise(100 * KIB, b'the last piece')
+    monkeypatch.setattr(writers.chunker, 'cut', lambda blocks, settings: [BIG, last])
+    whole, rename = [], os.rename
+    big = key.of(BIG + last)
+
+    def record(old, new):
+        rename(old, new)
+        if f'objects/blob/{big[:2]}/{big}.list' in files(store):
+            whole.append(reopened(store).objects.read('blob', big) == BIG + last)
+
+    monkeypatch.setattr(os, 'rename', record)
+    with store.writer(loose=role == 'loose') as writer:
+        if role == 'worker':
+            writer.put('blob', last)  # in the pack that becomes visible last
+            writer.prepare_to_branch()
+            branch = writer.branch()
+            branch.put('blob', BIG + last)
+            writer.gather = lambda: [branch.seal()]
+        else:
+            writer.put('blob', BIG + last)
+        writer.checkpoint()
+    assert whole and all(whole)
+
+
 # ---- deduplication ----
 
 
