@@ -61,6 +61,8 @@ class Fsck:
         yield from self._salvage()
         yield from self._rebuild_indexes()
         yield from self._set_aside()
+        yield from self._turn_back_refs()
+        self._find_dangling()
         yield from self._recover_refs()
 
     # ---- packs ----
@@ -324,27 +326,51 @@ class Fsck:
             if type and self._known.get((type, key)) is not None and self._loose_fault(type, key, suffix, path, True):
                 yield f'{path}: moved to {publish.set_aside(self._store.root, path)}'
 
+    def _turn_back_refs(self) -> Iterator[str]:
+        """A ref that leads to no snapshot goes back to the newest value that does."""
+        for ref in self._store.refs.names():
+            old = self._store.refs.current(ref)
+            if not self._leads_to_snapshot(ref):
+                key = next((value for value in self._values(ref) if value in self._snapshots), None)
+                if key is not None:
+                    yield self._point(ref, key, old or '', key)
+
+    def _values(self, ref: str) -> Iterator[str]:
+        """What a ref may have been set to, the newest first: by its log, by its name, by the names of snapshots."""
+        yield from (change.new for change in reversed(self._store.refs.log(ref)))
+        yield ref.removeprefix('refs/recovered/')
+        named = [key for key, found in self._snapshots.items() if _ref_of(found) == ref]
+        yield from sorted(named, key=lambda key: -self._snapshots[key].time_ns)
+
+    def _leads_to_snapshot(self, ref: str) -> bool:
+        try:
+            key = self._store.refs.read(ref)
+            snapshot.parse(self._objects.read('snapshot', key or refs.NONE))
+            return True
+        except (errors.Damaged, errors.NotFound):
+            return False
+
     def _recover_refs(self) -> Iterator[str]:
         """A NAME without a ref gets its newest snapshot that nothing reaches; each of these gets refs/recovered/<key>.
 
         In this order: what has a ref no longer counts as lost, should this be killed and run again.
         """
         named = set(self._store.refs.names())
-        newest: dict[str, str] = {}
+        newest = {_ref_of(found): key for key, found in self.dangling}
+        for ref, key in newest.items():
+            if ref and ref not in named:
+                yield self._point(ref, key, '', key)
         for key, found in self.dangling:
-            name = os.fsdecode(quote.unquote(found.get('name') or ''))
-            if name and found.get('complete') != 'no':
-                newest[f'refs/backups/{name}'] = key
-        for name, key in newest.items():
-            if name not in named:
-                try:
-                    self._store.refs.update(name, key, '', 'chkfs-fsck --repair')
-                    yield f'{name}: {key}'
-                except (errors.Usage, errors.Taken, errors.Conflict) as error:  # a failing disk ends the repair
-                    yield f'{name}: not restored: {error}'
-        for key, found in self.dangling:
-            self._store.refs.update(f'refs/recovered/{key}', key, '', 'chkfs-fsck --repair')
-            yield f'refs/recovered/{key}: {found.text("name")} {found.get("finished") or ""} {found.text("source")}'
+            what = f'{found.text("name")} {found.get("finished") or ""} {found.text("source")}'
+            yield self._point(f'refs/recovered/{key}', key, '', what)
+
+    def _point(self, ref: str, key: str, old: str, what: str) -> str:
+        """Sets a ref if it still is at old; gives the line that says so."""
+        try:
+            self._store.refs.update(ref, key, old, 'chkfs-fsck --repair')
+            return f'{ref}: {what}'
+        except (errors.Usage, errors.Taken, errors.Conflict) as error:  # a failing disk ends the repair
+            return f'{ref}: not restored: {error}'
 
 
 def _is_index(name: str) -> bool:
@@ -353,3 +379,9 @@ def _is_index(name: str) -> bool:
 
 def _origin(found: snapshot.Snapshot) -> tuple:
     return tuple(found.get(word) for word in ('name', 'host', 'source'))
+
+
+def _ref_of(found: snapshot.Snapshot) -> str:
+    """The ref of the backup that a snapshot is of; '' for a checkpoint, and without a name."""
+    name = os.fsdecode(quote.unquote(found.get('name') or ''))
+    return f'refs/backups/{name}' if name and found.get('complete') != 'no' else ''

@@ -72,6 +72,14 @@ class Refs:
             raise errors.Damaged(f"ref '{name}' does not hold a key: chkfs-fsck rebuilds it")
         return text
 
+    def current(self, name: str) -> str | None:
+        """What a ref is at; where its file is damaged, its log tells: that was written first."""
+        try:
+            return self.read(name)
+        except errors.Damaged:
+            changes = self.log(name)
+            return changes[-1].new if changes else None
+
     def full_name(self, name: str) -> str | None:
         """The ref that a short name means: as it is, or below refs/, refs/tags/, refs/backups/, refs/recovered/."""
         for pattern in SHORTHANDS:
@@ -115,7 +123,7 @@ class Refs:
         """
         check_name(name)
         with self._locked(name) as log:
-            now = self._current(name)
+            now = self.current(name)
             new = make(now)
             self._set(name, now, new, reason, log)
         return new
@@ -167,7 +175,7 @@ class Refs:
 
     def _compare(self, name: str, old: str | None) -> str | None:
         """What the ref is at.  Raises Conflict unless that is old, or old is None."""
-        now = self._current(name)
+        now = self.current(name)
         if old is not None and (now or NONE) != (old or NONE):
             raise errors.Conflict(f"ref '{name}' is at {now or 'nothing'}, not at {old or 'nothing'}")
         return now
@@ -177,13 +185,6 @@ class Refs:
             return self.read(name)
         except errors.Damaged:
             return None
-
-    def _current(self, name: str) -> str | None:
-        try:
-            return self.read(name)
-        except errors.Damaged:
-            changes = self.log(name)  # the log was written first and tells what was meant
-            return changes[-1].new if changes else None
 
     def _path(self, name: str) -> bytes:
         return os.path.join(self._root, os.fsencode(name))

@@ -280,6 +280,48 @@ def test_a_lost_ref_is_brought_back(made):
     assert made.repair() == []
 
 
+@pytest.mark.parametrize('name', ['refs/backups/photos', 'refs/recovered/{}'])
+@pytest.mark.parametrize('log', ['kept', 'lost'])
+def test_a_damaged_ref_is_set_from_its_log_or_else_from_the_snapshots(made, name, log):
+    name = name.format(made.snapshot)
+    made.store.refs.update(name, made.snapshot)
+    for ref in {'refs/backups/photos', name}:
+        with open(made.path(ref), 'wb'):
+            pass
+        if log == 'lost':
+            os.unlink(made.path('logs/' + ref))
+    made.repair()
+    assert {made.store.refs.read(ref) for ref in ('refs/backups/photos', name)} == {made.snapshot}
+    assert made.check() == [] and made.repair() == []
+
+
+def test_a_damaged_recovered_ref_without_a_log_is_set_by_its_name(made):
+    with open(made.path('refs/backups/other'), 'wb') as file:
+        file.write(b'this one nobody knows')
+    os.makedirs(made.path('refs/recovered'))
+    with open(made.path(f'refs/recovered/{made.snapshot}'), 'wb'):
+        pass
+    made.repair()
+    assert made.store.refs.read(f'refs/recovered/{made.snapshot}') == made.snapshot
+    assert made.check() == [('ref', 'refs/backups/other', ())]
+
+
+@pytest.mark.parametrize('harm', ['snapshot lost', 'snapshot damaged', 'never was one'])
+def test_a_ref_to_no_snapshot_goes_back_to_the_newest_value_that_is_one(made, put, harm):
+    newer = put(made.store, 'snapshot', made.text(('finished', '2026-01-01T00:00:00.000000000Z')))
+    made.store.refs.update('refs/backups/photos', newer)
+    if harm == 'snapshot lost':
+        os.unlink(made.loose('snapshot', newer))
+    elif harm == 'never was one':
+        made.store.refs.update('refs/backups/photos', 'a' * 64)
+    else:
+        flip(made.loose('snapshot', newer))
+    newest = newer if harm == 'never was one' else made.snapshot
+    made.repair()
+    assert made.store.refs.read('refs/backups/photos') == newest
+    assert newer in [change.new for change in made.store.refs.log('refs/backups/photos')]
+
+
 def test_repair_takes_no_byte_away(made):
     """Whatever was in the store before is in it afterwards, if only set aside."""
 
