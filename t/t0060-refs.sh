@@ -280,4 +280,13 @@ test_expect_success 'log: newest first, with the names of refs, dates and messag
 	chkfs-log --store empty >out
 	[ ! -s out ]
 '
+test_expect_success 'log: as many refs as there may be' '
+	key=$(chkfs-rev-parse line)
+	mkdir -p store/refs/tags/many
+	n=0
+	while [ $((n += 1)) -le 2500 ]; do echo "$key" >store/refs/tags/many/a-tag-with-quite-a-name-$n; done
+	chkfs-log -n 1 line >out
+	grep -q "many/a-tag-with-quite-a-name-1777" out
+	rm -r store/refs/tags/many
+'
 test_done

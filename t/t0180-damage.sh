@@ -163,6 +163,20 @@ test_expect_success 'ref: damaged, and then a backup: the log says where it was'
 	chkfs-update-ref refs/backups/src "$(tail -n 1 snapshots)" "$(head -n 1 snapshots)"
 	tail -n 1 snapshots | cmp - broken/refs/backups/src
 '
+test_expect_success 'ref: damaged; log and rev-list tell of it and show the others; fsck --repair sets it again' '
+	afresh
+	chkfs-log >whole
+	: >broken/refs/backups/src
+	test_expect_code 1 chkfs-log >out 2>err
+	grep -q "(other)" out
+	[ "$(grep -c refs/backups/src err)" -eq 1 ]
+	test_expect_code 1 chkfs-rev-list --all >keys 2>/dev/null
+	[ "$(grep -c "^snapshot" out)" -eq "$(wc -l <keys)" ]
+	test_expect_code 0 chkfs-log other
+	test_expect_code 1 chkfs-fsck --repair
+	chkfs-log | cmp - whole
+	chkfs-fsck
+'
 test_expect_success 'ref: damaged; the next backup of it succeeds' '
 	afresh
 	: >broken/refs/backups/src

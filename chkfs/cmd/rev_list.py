@@ -19,25 +19,32 @@ def run(args):
     if not args.snapshots and not args.all:
         raise errors.Usage('which snapshot? Name some, or say --all')
     store = cli.open_store(args)
-    names = [*args.snapshots, *(store.refs.names() if args.all else ())]
     waiting, seen, status = [], set(), errors.DONE
 
-    def add(key):
+    def report(error):
         nonlocal status
+        cli.reporter(args)(str(error))
+        status = errors.NO
+
+    def add(key):
         if key not in seen:
             seen.add(key)
             try:
                 found = revision.read_snapshot(store, key)
                 heapq.heappush(waiting, (-found.time_ns, key, found.parents))
             except errors.Error as error:
-                cli.reporter(args)(str(error))
-                status = errors.NO
+                report(error)
 
-    for name in names:
+    for name in args.snapshots:
         type, key = revision.resolve_object(store, name)
         if type != 'snapshot':
             raise errors.Usage(f"'{name}' is a {type}, not a snapshot")
         add(key)
+    for ref in store.refs.names() if args.all else ():
+        try:
+            add(store.refs.read(ref))
+        except errors.Error as error:
+            report(error)
     output, count = cli.printer(args), 0
     while waiting and count != args.max_count:
         _, key, parents = heapq.heappop(waiting)
