@@ -221,6 +221,22 @@ test_expect_success 'hostile trees: values that no system call takes' '
 		[ -p there/z ]
 	done
 '
+test_expect_success 'a directory that is another one again: listed by its name, and said to be so when it is asked for' '
+	tree=$(printf "./loop type=dir mode=0755 tags=again:src\n" | chkfs-mktree)
+	chkfs-ls-tree -r "$tree" >out
+	grep -q "^0755 tree -	loop$" out
+	chkfs-ls-tree -r "$tree" loop | cmp - out
+	for command in "chkfs-ls $tree:loop" "chkfs-ls-tree $tree loop/" "chkfs-ls-tree -r $tree:loop"; do
+		test_expect_code 128 $command >out 2>err
+		[ ! -s out ]
+		grep -q "it is .src. again$" err
+	done
+'
+test_expect_success 'a mode of many digits is shown as well as it can be' '
+	tree=$(printf "$head./a type=fifo mode=777777777777777777777777\n" | hostile)
+	chkfs-ls -l "$tree" >out
+	grep -q "^prws*rw" out
+'
 test_expect_failure 'a file whose size is not that of its line is said to be so' '
 	blob=$(chkfs-rev-parse src:hello)
 	tree=$(printf "./a type=file mode=0644 size=7 sha256digest=$blob\n" | chkfs-mktree)

@@ -60,18 +60,25 @@ def _entries(objects, root, args, report):
             yield from _below(objects, entry, raw + b'/', args, report)
             continue
         yield raw, entry
-        if args.recursive and entry.type == 'dir':
+        if args.recursive and entry.type == 'dir' and entry.key is not None:
             yield from _below(objects, entry, raw + b'/', args, report)
 
 
 def _below(objects, entry, prefix, args, report):
     if entry.type != 'dir':
         yield entry.name, entry
+    elif entry.key is None:
+        raise errors.NotFound(f"'{_shown(entry.name, False).decode()}' holds nothing here: {_why(entry)}")
     elif args.recursive:
         yield from walk.below(objects, entry.key, prefix, report)
     else:
         for child in walk.entries(objects, entry.key, report):
             yield prefix + child.name, child
+
+
+def _why(entry):
+    again = entry.tag('again')
+    return 'a directory without a tree' if again is None else f"it is '{quote.readable(quote.unquote(again))}' again"
 
 
 def _shown(path, exact):
@@ -99,7 +106,7 @@ def _long(path, entry, exact):
 def _human(path, entry, exact):
     fields = entry.fields
     letter = '-' if entry.type == 'file' else {'socket': 's', 'fifo': 'p'}.get(entry.type, entry.type[:1])
-    mode = stat.filemode(entry.mode or 0)[1:]
+    mode = stat.filemode((entry.mode or 0) & 0o7777)[1:]
     owner = f'{fields.get("uname") or fields.get("uid", "-"):8} {fields.get("gname") or fields.get("gid", "-"):8}'
     size = fields.get('size') or fields.get('device', 'linux,-')[6:]
     seconds = (entry.time_ns or 0) // 10**9
