@@ -1,17 +1,25 @@
 """What a backup leaves out: gitignore patterns, and directories that say that they are caches."""
 
 import os
+import re
+
+from chkfs import errors
 
 CACHE_TAG = b'CACHEDIR.TAG'
 _CACHE_SIGNATURE = b'Signature: 8a477f597d28d172789f06886806bc55'  # bford.info/cachedir
 
 
 class Patterns:
-    """gitignore(5) patterns, matched against paths from the top of the source."""
+    """gitignore(5) patterns, matched against paths from the top of the source.  Raises Usage for what is none."""
 
     def __init__(self, lines: list[str]):
         from pathspec import GitIgnoreSpec
 
+        for line in lines:
+            try:
+                GitIgnoreSpec.from_lines([line])
+            except (ValueError, re.error):
+                raise errors.Usage(f"'{line}' is not a pattern of gitignore(5)") from None
         self._spec = GitIgnoreSpec.from_lines(lines)
 
     def match(self, path: bytes, is_directory: bool) -> bool:

@@ -4,9 +4,16 @@ import os
 
 import pytest
 
-from chkfs import exclude
+from chkfs import errors, exclude
 
 SIGNATURE = b'Signature: 8a477f597d28d172789f06886806bc55'
+
+
+@pytest.mark.parametrize('pattern', ['!', '\\', '[z-a]'])
+def test_what_is_no_pattern_is_named(pattern):
+    with pytest.raises(errors.Usage) as raised:
+        exclude.Patterns(['*.o', pattern])
+    assert f"'{pattern}'" in str(raised.value)
 
 
 @pytest.mark.parametrize(
