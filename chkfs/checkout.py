@@ -104,8 +104,7 @@ class Checkout:
         parent, name = os.path.split(os.path.abspath(destination))
         try:
             if entry.type == 'dir':
-                _make_top(destination)
-                self._restore_directory(entry, os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                self._restore_directory(entry, _make_top(destination))
             elif os.path.lexists(destination):
                 raise errors.Error(f"'{shown}' exists: remove it, or name a destination that does not")
             else:
@@ -430,16 +429,33 @@ def _without_owner(mode: int | None, path: bytes, error: BaseException, outcome:
     return mode & ~_SET_ID
 
 
-def _make_top(destination: bytes) -> None:
+def _make_top(destination: bytes) -> int:
+    """A descriptor of an empty directory that is ours: nobody else can get into it until its owner and mode are set."""
     try:
         os.mkdir(destination, 0o700)
+        is_private = True
     except FileExistsError:
-        if not os.path.isdir(destination) or os.listdir(destination):
-            shown = quote.readable(destination)
-            raise errors.Error(
-                f"'{shown}' is not an empty directory: empty it, or name a destination that does not exist"
-            ) from None
-        os.chmod(destination, 0o700)
+        is_private = False
+    if not os.path.isdir(destination) or os.listdir(destination):
+        raise _not_empty(destination)
+    fd = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_uid != os.geteuid():
+            os.fchown(fd, os.geteuid(), -1)
+            is_private = False
+        if not is_private:
+            os.fchmod(fd, 0o700)
+        if os.listdir(fd):
+            raise _not_empty(destination)
+        return fd
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _not_empty(destination: bytes) -> errors.Error:
+    shown = quote.readable(destination)
+    return errors.Error(f"'{shown}' is not an empty directory: empty it, or name a destination that does not exist")
 
 
 def _attributes(entry: tree.Entry) -> _Attributes:

@@ -794,6 +794,23 @@ def test_while_it_goes_on_nobody_else_can_look_in(restore, store, put, make, mon
     assert stat.S_IMODE(os.stat(restored.path).st_mode) == 0o777
 
 
+@AS_ROOT
+def test_an_empty_directory_of_somebody_else_is_ours_while_it_goes_on(restore, make, tmp_path, monkeypatch):
+    out, seen, mkfifo = tmp_path / 'out', [], os.mkfifo
+    out.mkdir(0o777)
+    os.chown(out, 1234, 1234)
+
+    def look(name, mode, dir_fd):
+        mkfifo(name, mode, dir_fd=dir_fd)
+        status = os.stat(out)
+        seen.append((status.st_uid, stat.S_IMODE(status.st_mode)))
+
+    monkeypatch.setattr(os, 'mkfifo', look)
+    restore(make('./pipe type=fifo mode=0666', attributes='mode=0755 uid=1234 gid=1234'))
+    assert seen == [(0, 0o700)]
+    assert (out.stat().st_uid, stat.S_IMODE(out.stat().st_mode)) == (1234, 0o755)
+
+
 def test_reading_for_a_restore_writes_nothing_into_the_store(backup, restore, full, store, store_on_disk):
     root = backup(full).root
     before = store_on_disk(store)
