@@ -42,6 +42,8 @@ class Fsck:
         self.dangling: list[Dangling] = []
         self.leftovers: list[Problem] = []  # no problems: what a writer that died leaves beside what is whole
         self._store, self._objects, self._step = store, store.objects, step
+        self._refs: dict[str, str | None] = {}
+        self._knows_refs = True
         self._snapshots: dict[str, snapshot.Snapshot] = {}
         self._damaged_packs: set[str] = set()
         self._faults: dict[str, str] = {}  # of big blobs, looked at once
@@ -51,19 +53,23 @@ class Fsck:
         """Every problem.  full: read every byte; since: do not walk what that snapshot reaches."""
         yield from self._check_packs(full)
         yield from self._check_loose(full)
+        # Others may be writing meanwhile: what is named is listed before what it names is looked for.
+        yield from self._read_refs()
         yield from self._check_snapshots()
         yield from self._check_refs()
         yield from self._check_reachable(since)
-        self._find_dangling()
+        if self._knows_refs:
+            self._find_dangling()
 
     def repair(self) -> Iterator[str]:
         """Rebuilds indexes and refs, sets damaged files aside; a line for each thing done."""
         yield from self._salvage()
         yield from self._rebuild_indexes()
         yield from self._set_aside()
-        yield from self._turn_back_refs()
-        self._find_dangling()
-        yield from self._recover_refs()
+        if self._knows_refs:
+            yield from self._turn_back_refs()
+            self._find_dangling()
+            yield from self._recover_refs()
 
     # ---- packs ----
 
@@ -142,10 +148,12 @@ class Fsck:
 
     # ---- files of their own ----
 
-    def _loose_files(self) -> Iterator[tuple[str, str, str, str]]:
+    def _loose_files(
+        self, cannot_list: Callable[[OSError], None] = lambda error: None
+    ) -> Iterator[tuple[str, str, str, str]]:
         """(type, key, suffix, path from the top of the store); type is '' for a name that does not belong there."""
         top = os.path.join(os.fsdecode(self._store.root), 'objects')
-        for directory, below, names in os.walk(top):
+        for directory, below, names in os.walk(top, onerror=cannot_list):
             below.sort()
             for name in sorted(names):
                 path = os.path.relpath(os.path.join(directory, name), os.path.dirname(top))
@@ -155,7 +163,8 @@ class Fsck:
                 yield type if fits and path == f'objects/{type}/{key[:2]}/{name}' else '', key, suffix, path
 
     def _check_loose(self, full: bool) -> Iterator[Problem]:
-        for type, key, suffix, path in self._loose_files():
+        unreadable: list[OSError] = []
+        for type, key, suffix, path in self._loose_files(unreadable.append):
             if not type:
                 yield Problem('stray', path, 'not a name of this place')
                 continue
@@ -164,6 +173,10 @@ class Fsck:
                 whole = self._is_whole(type, key)
                 self._known[type, key] = whole
                 yield Problem('damaged', path, fault + ('; another copy is whole' if whole else ''))
+        for error in unreadable:
+            if not isinstance(error, FileNotFoundError):
+                path = os.path.relpath(error.filename, os.fsdecode(self._store.root))
+                yield Problem('unreadable', path, errors.describe(error))
 
     def _loose_fault(self, type: str, key: str, suffix: str, path: str, full: bool) -> str:
         file = os.path.join(self._store.root, os.fsencode(path))
@@ -193,26 +206,34 @@ class Fsck:
 
     # ---- snapshots, refs, and what they reach ----
 
+    def _read_refs(self) -> Iterator[Problem]:
+        try:
+            for name in self._store.refs.names():
+                try:
+                    refs.check_name(name)
+                    self._refs[name] = self._store.refs.read(name)
+                except errors.Error as error:
+                    yield Problem('ref', name, str(error))
+        except errors.Error as error:
+            self._knows_refs = False
+            yield Problem('unreadable', 'refs', str(error))
+
     def _check_snapshots(self) -> Iterator[Problem]:
         for key in self._objects.keys('snapshot'):
             try:
                 self._snapshots[key] = snapshot.parse(self._objects.read('snapshot', key))
             except (errors.Error, OSError) as error:
                 yield Problem('damaged', f'snapshot/{key}', errors.describe(error))
+        self._objects.look_again()
         for key, found in self._snapshots.items():
             for parent in found.parents:
-                if parent not in self._snapshots:
+                if parent not in self._snapshots and not self._objects.has('snapshot', parent):
                     yield Problem('missing', f'snapshot/{parent}', f'parent of {key}')
 
     def _check_refs(self) -> Iterator[Problem]:
-        for name in self._store.refs.names():
-            try:
-                refs.check_name(name)
-                key = self._store.refs.read(name)
-                if key not in self._snapshots:
-                    yield Problem('ref', name, f'points at {key}, which is no snapshot here')
-            except errors.Error as error:
-                yield Problem('ref', name, str(error))
+        for name, key in self._refs.items():
+            if key not in self._snapshots:
+                yield Problem('ref', name, f'points at {key}, which is no snapshot here')
 
     def _check_reachable(self, since: str | None) -> Iterator[Problem]:
         """Walks every tree once, from the newest snapshot on."""
@@ -238,7 +259,12 @@ class Fsck:
             if key is None or entry.type == 'dir' and key in seen:
                 continue
             type = 'tree' if entry.type == 'dir' else 'blob'
-            if not self._is_there(type, key):
+            try:
+                is_there = self._is_there(type, key)
+            except (errors.Error, OSError) as error:
+                yield self._affecting('unreadable', f'{type}/{key}', errors.describe(error), snapshot_key, path)
+                continue
+            if not is_there:
                 yield self._affecting('missing', f'{type}/{key}', 'named by a tree', snapshot_key, path)
             elif type == 'blob' and (fault := self._pieces_fault(key, entry.size)):
                 yield self._affecting('damaged', f'blob/{key}', fault, snapshot_key, path)
@@ -267,7 +293,7 @@ class Fsck:
                 pieces = self._objects.pieces('blob', key)
                 missing = [piece for piece, _ in pieces if not self._is_there('blob', piece)]
                 self._faults[key] = f'its piece {missing[0]} is missing or damaged' if missing else ''
-            except (errors.Damaged, OSError) as error:
+            except (errors.Error, OSError) as error:
                 self._faults[key] = errors.describe(error)
         return self._faults[key]
 

@@ -67,7 +67,7 @@ class Objects:
             return True
         if self._last_change_of_packs() == self._packs_changed:
             return False
-        self._reload()  # somebody may have packed it
+        self.look_again()  # somebody may have packed it
         return self.has_at_hand(type, key, size)
 
     def has_at_hand(self, type: str, key: str, size: int | None = None) -> bool:
@@ -197,7 +197,7 @@ class Objects:
         pieces.
         """
         problems: list[str] = []
-        for look_again in (self._reload, self._rebuild, None):
+        for look_again in (self.look_again, self._rebuild, None):
             for where, pieces in self._copies(type, key, depth):
                 started = False
                 try:
@@ -215,8 +215,8 @@ class Objects:
             raise errors.Damaged(f"{type} '{key}' is damaged: {'; '.join(dict.fromkeys(problems))}")
         raise errors.NotFound(f"no {type} '{key}' in the store")
 
-    def _reload(self) -> bool:
-        """Somebody may have packed or moved what was not found."""
+    def look_again(self) -> bool:
+        """Somebody may have added, packed or moved what was not found."""
         self.reload()
         self._loose_names.clear()
         return True
@@ -306,13 +306,16 @@ class Objects:
         return names is None or key in names
 
     def _loose(self, type: str, key: str) -> dict[str, bytes]:
-        """Suffix to path of the files that hold an object."""
+        """Suffix to path of the files that hold an object.  Raises Error where the system does not let us look."""
         stem = os.path.join(self.root, f'objects/{type}/{key[:2]}/{key}'.encode())
         found = {}
         for suffix in SUFFIXES if type != 'snapshot' else ('',):
             path = stem + suffix.encode()
-            if os.access(path, os.F_OK):
-                found[suffix] = path
+            try:
+                if _size(path) is not None:
+                    found[suffix] = path
+            except OSError as error:
+                raise errors.Error(f'cannot read {self._where(path)}: {errors.describe(error)}') from error
         return found
 
     # ---- packs ----

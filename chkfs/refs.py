@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from chkfs import errors, publish
+from chkfs import errors, publish, quote
 from chkfs import key as keys
 
 NONE = '0' * keys.LENGTH  # the value, in logs, of a ref that does not exist yet
@@ -93,9 +93,9 @@ class Refs:
         return None
 
     def names(self, prefix: str = 'refs/') -> Iterator[str]:
-        """Every ref name that begins so, sorted."""
+        """Every ref name that begins so, sorted.  Raises Error when a directory cannot be read."""
         found = []
-        for directory, _, files in os.walk(self._path('refs')):
+        for directory, _, files in os.walk(self._path('refs'), onerror=_cannot_list):
             base = os.fsdecode(os.path.relpath(directory, self._root))
             found += [f'{base}/{os.fsdecode(name)}' for name in files if not name.startswith(b'.')]
         return iter(sorted(name for name in found if name.startswith(prefix)))
@@ -188,6 +188,12 @@ class Refs:
 
     def _path(self, name: str) -> bytes:
         return os.path.join(self._root, os.fsencode(name))
+
+
+def _cannot_list(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        shown = quote.readable(os.fsencode(error.filename))
+        raise errors.Error(f"cannot list the refs in '{shown}': {errors.describe(error)}") from error
 
 
 def _log_line(old: str, new: str, reason: str) -> bytes:

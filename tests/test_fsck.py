@@ -1,5 +1,6 @@
 """fsck: every kind of damage is named with whom it hurts, and repair deletes nothing."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -320,6 +321,63 @@ def test_a_ref_to_no_snapshot_goes_back_to_the_newest_value_that_is_one(made, pu
     made.repair()
     assert made.store.refs.read('refs/backups/photos') == newest
     assert newer in [change.new for change in made.store.refs.log('refs/backups/photos')]
+
+
+def test_a_backup_that_ends_while_it_checks_is_no_damage(made, put, monkeypatch):
+    work = fsck.Fsck(stores.Store(made.root))
+
+    def another_backup():
+        found = put(made.store, 'blob', b'new and loose', loose=True)
+        made.top = put(made.store, 'tree', tree.build([made.file('new', found)]), loose=True)
+        made.snapshot = put(made.store, 'snapshot', made.text(('parent', made.snapshot)))
+        made.store.refs.update('refs/backups/photos', made.snapshot)
+
+    for name in ('_check_loose', '_read_refs', '_check_snapshots', '_check_refs'):
+
+        def after(*arguments, real=getattr(work, name)):
+            yield from real(*arguments)
+            another_backup()
+
+        monkeypatch.setattr(work, name, after)
+    assert list(work.check()) == []
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """refuse(path): nobody may list that directory, or look up a name in it."""
+
+    def make(path):
+        for call in ('scandir', 'listdir', 'stat'):
+
+            def fail(what, *rest, real=getattr(os, call), **options):
+                if not isinstance(what, int) and os.fsencode(what).startswith(path):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), what)
+                return real(what, *rest, **options)
+
+            monkeypatch.setattr(os, call, fail)
+
+    return make
+
+
+def test_refs_that_cannot_be_listed_are_not_taken_for_lost(made, refuse):
+    work = fsck.Fsck(stores.Store(made.root))
+    refuse(made.path('refs/backups'))
+    with pytest.raises(errors.Error, match='Permission denied'):
+        list(made.store.refs.names())
+    assert [problem[:2] for problem in work.check(True)] == [('unreadable', 'refs')]
+    assert work.dangling == [] and list(work.repair()) == []
+
+
+def test_objects_that_cannot_be_looked_at_are_not_taken_for_missing(made, refuse):
+    work = fsck.Fsck(stores.Store(made.root))
+    where = f'objects/blob/{made.medium[:2]}'
+    refuse(made.path(where))
+    assert [(problem.kind, problem.where, problem.affects) for problem in work.check(True)] == [
+        ('unreadable', where, ()),
+        ('unreadable', f'blob/{made.medium}', (f'{made.snapshot}:medium',)),
+    ]
+    with pytest.raises(errors.Error, match='Permission denied'):
+        made.store.objects.read('blob', made.medium)
 
 
 def test_repair_takes_no_byte_away(made):
