@@ -1,6 +1,7 @@
 """checkout: what was stored comes back as it was, nothing else is touched, and what cannot come back is said."""
 
 import errno
+import gc
 import hashlib
 import os
 import signal
@@ -821,6 +822,7 @@ def test_reading_for_a_restore_writes_nothing_into_the_store(backup, restore, fu
 def test_no_descriptor_is_left_open(backup, restore, full):
     root = backup(full).root
     restore(root, 'warm')
+    gc.collect()  # of the tests before
     before = len(os.listdir('/proc/self/fd'))
     restore(root)
     assert len(os.listdir('/proc/self/fd')) == before
