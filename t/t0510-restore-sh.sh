@@ -229,4 +229,177 @@ test_expect_success 'a hostile tree: nothing is run, nothing gets out, and it is
 	[ ! -e owned ]
 	[ ! -e store/owned ]
 '
+snapshot_of() { # TREE NAME: a snapshot made by hand; its key
+	printf "chkfs-snapshot 1\nroot . type=dir mode=0755 tags=tree:%s\nname %s\nsource /x/..\n\n" "$1" "$2" >snapshot &&
+		by_hand snapshot snapshot
+}
+test_expect_success 'a name that comes twice, or is quoted as it must not be: no way through a symlink' '
+	blob=$(echo x | chkfs-hash-object -w --stdin)
+	file="type=file mode=0644 size=2 time=1.000000000 sha256digest=$blob"
+	printf "#mtree\n# chkfs tree 1\n. type=dir\n%s\n" "./passwd $file" >tree
+	inner=$(by_hand tree tree)
+	cat >tree <<-END
+	#mtree
+	# chkfs tree 1
+	. type=dir
+	./link type=link mode=0777 time=1.000000000 link=$SCRATCH/outside
+	./link type=dir mode=0755 time=1.000000000 tags=tree:$inner
+	./lin\\153 type=dir mode=0755 time=1.000000000 tags=tree:$inner
+	./a=b $file
+	./x\\057y $file
+	./x\\000y $file
+	/set type=file
+	./ $file
+	no entry at all
+	./whole $file
+	END
+	key=$(snapshot_of "$(by_hand tree tree)" twice)
+	mkdir outside inside
+	test_expect_code 3 sh store/restore.sh tar "$key" >out.tar 2>err
+	[ "$(grep -c "has an entry that cannot be one" err)" = 8 ]
+	tar -tf out.tar | sort | tr "\n" " " | grep -qx "\./ \./link \./whole "
+	tar -xpf out.tar -C inside
+	[ -z "$(ls outside)" ]
+	test_expect_code 3 sh store/restore.sh ls "$key" >out 2>err
+	[ "$(wc -l <out)" = 2 ]
+	printf "chkfs-snapshot 1\nroot . %s\nname up\nsource /x/..\n\n" "$file" >snapshot
+	sh store/restore.sh tar "$(by_hand snapshot snapshot)" | tar -tf - | grep -qx ./file
+'
+test_expect_success 'numbers and times that are none: said, and 0 in their place' '
+	blob=$(echo x | chkfs-hash-object -w --stdin)
+	cat >tree <<-END
+	#mtree
+	# chkfs tree 1
+	. type=dir
+	./a type=file mode=0x7f uid=nan gid=1e9 size=2 time=inf sha256digest=$blob
+	./b type=file mode=0648 uid=-1 gid=99999999999999999999 size=2 time=1.5 sha256digest=$blob
+	./c type=char mode=0600 uid=1 gid=2 time=5 device=linux,0x1,nan
+	./d type=file size=2 sha256digest=$blob
+	END
+	key=$(snapshot_of "$(by_hand tree tree)" numbers)
+	test_expect_code 3 sh store/restore.sh tar "$key" >out.tar 2>err
+	[ "$(grep -c "has a number that is none" err)" = 8 ]
+	[ "$(grep -c "has a time that is none" err)" = 2 ]
+	tar --utc --numeric-owner -tvf out.tar | tr -s " " | cut -d " " -f 1-5 >out
+	diff - out <<-END
+	---------- 0/0 2 1970-01-01 00:00
+	---------- 0/0 2 1970-01-01 00:00
+	crw------- 1/2 0,0 1970-01-01 00:00
+	---------- 0/0 2 1970-01-01 00:00
+	drwxr-xr-x 0/0 0 1970-01-01 00:00
+	END
+'
+test_expect_success 'names of one file of which the first is unread, and names of one socket: no link to what is not there' '
+	blob=$(echo x | chkfs-hash-object -w --stdin)
+	tree=$(chkfs-mktree <<-END
+	./a type=file mode=0644 size=2 time=1.000000000 tags=hl:a,unread:EIO
+	./b type=file mode=0644 size=2 time=1.000000000 sha256digest=$blob tags=hl:a
+	./c type=file mode=0644 size=2 time=1.000000000 sha256digest=$blob tags=hl:a
+	./s type=socket mode=0644 time=1.000000000 tags=hl:s
+	./t type=socket mode=0644 time=1.000000000 tags=hl:s
+	END
+	)
+	key=$(snapshot_of "$tree" links)
+	rm -rf inside
+	mkdir inside
+	test_expect_code 3 sh store/restore.sh tar "$key" >out.tar 2>err
+	tar -xpf out.tar -C inside
+	[ "$(cat inside/b inside/c)" = "$(printf "x\nx")" ]
+	[ "$(stat -c %h inside/b)" = 2 ]
+	[ "$(ls inside | wc -l)" = 3 ]
+'
+test_expect_success 'trees that are listed; a list that names itself' '
+	rm -rf store
+	golden store
+	chkfs-cat-object everything: >tree
+	head -c 2000 tree >one
+	tail -c +2001 tree >two
+	echo "./big $(sed -n "s/^.\/hello //p" tree)" >three
+	{ echo "# chkfs list 1"; for part in one two three; do echo "$(by_hand blob $part) $(wc -c <$part)"; done; } >list
+	listed=$(cat one two three | sha256sum | cut -c -64)
+	mkdir -p "store/objects/tree/$(echo "$listed" | cut -c -2)"
+	mv list "store/objects/tree/$(echo "$listed" | cut -c -2)/$listed.list"
+	key=$(snapshot_of "$listed" listed)
+	[ "$(sh store/restore.sh cat "$key:big")" = hello ]
+	sh store/restore.sh tar "$key" 2>err | tar -xOf - ./Grüße.txt >out
+	[ "$(cat out)" = "name 9" ]
+	self=$(printf "%064d" 7)
+	mkdir -p store/objects/blob/00
+	printf "# chkfs list 1\n%s 5\n%s 5\n" "$self" "$self" >"store/objects/blob/00/$self.list"
+	tree=$(echo "./self type=file mode=0644 size=10 time=1.000000000 sha256digest=$self" | chkfs-mktree)
+	test_expect_code 3 sh store/restore.sh tar "$(snapshot_of "$tree" self)" >out.tar 2>err
+	tar -tf out.tar | grep -qx ./self.chkfs-damaged
+'
+test_expect_success 'files of other names below objects and packs are no objects' '
+	mkdir -p "store/objects/blob/00/x y" "store/packs/old stuff"
+	: >"store/objects/blob/00/it'\''s"
+	: >"store/objects/blob/00/$(printf "new\nline")"
+	: >"store/objects/blob/00/x y/\"abc"
+	: >"store/packs/old stuff/pack-$(printf "%064d" 7).tar.gz"
+	: >"store/packs/pack-$(printf "%064d" 7).tar.gz.part"
+	rm -f store/objects/blob/00/00*.list
+	sh store/restore.sh check >out
+	[ ! -s out ]
+'
+test_expect_success 'a pack from elsewhere puts nothing but objects into the work directory, and nothing outside it' '
+	rm -rf store evil
+	golden store
+	mkdir -p evil/blob
+	ln -s "$SCRATCH/outside" evil/headers
+	ln -s /dev/zero "evil/blob/$(printf "%064d" 8)"
+	mkfifo "evil/blob/$(printf "%064d" 9)"
+	tar -czf evil.tar.gz -C evil headers blob
+	name=pack-$(sha256sum <evil.tar.gz | cut -c -64)
+	for n in 8 9; do echo "blob/$(printf "%064d" $n) 5 0 $(wc -c <evil.tar.gz)"; done >index
+	{ cat index; echo "# sha256 $(sha256sum <index | cut -c -64)"; } >store/packs/$name.index
+	mv evil.tar.gz store/packs/$name.tar.gz
+	tree=$(for n in 8 9; do
+		echo "./$n type=file mode=0644 size=5 time=1.000000000 sha256digest=$(printf "%064d" $n)"
+	done | chkfs-mktree)
+	test_expect_code 3 sh store/restore.sh tar "$(snapshot_of "$tree" evil)" >out.tar 2>err
+	[ "$(tar -tf out.tar | tr "\n" " ")" = "./8.chkfs-damaged ./9.chkfs-damaged ./ " ]
+	[ -z "$(ls outside)" ]
+'
+test_expect_success 'a damaged snapshot or ref: list names it, shows the others, and says 3' '
+	rm -rf store
+	golden store
+	chmod -R u+w store
+	echo x >>"$(ls store/objects/snapshot/*/"$(cat store/refs/backups/single)")"
+	echo nonsense >store/refs/tags/special
+	test_expect_code 3 sh store/restore.sh list >out 2>err
+	[ "$(wc -l <out)" = 2 ]
+	grep -q "restore.sh: objects/snapshot/.* is damaged" err
+	grep -q "restore.sh: refs/tags/special is damaged" err
+'
+test_expect_success 'no room for work files: said, and not taken for damage' '
+	need_root
+	need mount
+	rm -rf small store
+	mkdir small
+	chkfs-init store
+	mkdir -p full
+	for n in $(seq 40); do head -c 200000 /dev/urandom >full/$n; done
+	chkfs-backup -q full
+	mount -t tmpfs -o size=64k none small 2>err || skip "mount is not allowed here"
+	for size in 64k 512k 1200k 3m 6m; do
+		mount -o remount,size=$size small
+		code=0
+		TMPDIR=$SCRATCH/small sh store/restore.sh tar full >out.tar 2>err || code=$?
+		[ $code = 128 ]
+		grep -q -e "no room" -e "cannot" err
+		! grep damaged err || exit 1
+		[ -z "$(ls small)" ]
+	done
+	mount -o remount,size=16m small
+	TMPDIR=$SCRATCH/small sh store/restore.sh tar full | tar -xOf - ./7 | cmp - full/7
+	umount small
+'
+test_expect_success 'nobody reads to the end: it ends, and leaves nothing behind' '
+	rm -rf temporary
+	mkdir temporary
+	(TMPDIR=$SCRATCH/temporary sh store/restore.sh tar full 2>err; echo $? >status) | head -c 1000 >out
+	[ "$(wc -c <out)" = 1000 ]
+	[ "$(cat status)" != 0 ]
+	[ -z "$(ls temporary)" ]
+'
 test_done

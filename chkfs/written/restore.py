@@ -10,7 +10,6 @@ A tree's line stays text, split into its keywords; names stay bytes from the sto
 import base64
 import bz2
 import collections
-import datetime
 import hashlib
 import lzma
 import os
@@ -51,11 +50,17 @@ WINDOW = 100000  # entries whose contents are looked up at once
 PACK_NAME = re.compile(r'(pack-[0-9a-f]{64})\.tar(|\.gz|\.bz2|\.xz|\.zst)').fullmatch
 MEMBER_NAME = re.compile(r'(blob|tree)/[0-9a-f]{64}(\.list)?').fullmatch
 IS_KEY = re.compile('[0-9a-f]{64}').fullmatch
-ENTRY_NAME = re.compile(r'\./(?:[!-.0-\[\]-~]|\\[0-3][0-7][0-7])+').fullmatch
+LOOSE_PATH = re.compile(r'objects/(blob|tree|snapshot)/../[0-9a-f]{64}(\.(gz|bz2|xz|zst|list))?').fullmatch
+# only what must be quoted may be: else \056 were a dot
+ENTRY_NAME = re.compile(
+    r'\./(?:[!"$&-)+-.0-<>@-Z\]^-~]|\\(?:00[1-7]|0[123][0-7]|04[035]|052|075|077|13[34]|177|[23][0-7][0-7]))+'
+).fullmatch
+QUOTED = re.compile(r'(?:[!-\[\]-~]|\\[0-3][0-7][0-7])*').fullmatch
 ESCAPE = re.compile(r'\\([0-3][0-7][0-7])')
-TIME = re.compile(r'-?[0-9]+(\.[0-9]+)?').fullmatch
+TIME = re.compile(r'(?=[^.]{1,15}(?:\.|$))(-?[0-9]+)(?:\.([0-9]{9}))?').fullmatch
+NUMBER = {8: re.compile('[0-7]{0,15}').fullmatch, 10: re.compile('[0-9]{0,15}').fullmatch}
 
-Entry = collections.namedtuple('Entry', 'line fields')
+Entry = collections.namedtuple('Entry', 'name fields tags xattrs')
 Place = collections.namedtuple('Place', 'form path offset length')  # form: plain, loose, frame, list
 
 
@@ -91,35 +96,39 @@ def quote(raw):
 
 
 def parse(line):
-    """A line of a tree: its keywords and their values; the tags are below 'tag:NAME', 'xattr' is a list of them."""
-    fields = {}
-    for word in line.split(' ')[1:]:
-        name, _, value = word.partition('=')
-        fields.setdefault(name, value)
-    xattrs = []
-    for tag in fields.get('tags', '').split(','):
-        name, _, value = tag.partition(':')
-        fields.setdefault('tag:' + name, value)
-        if name == 'xattr' and value.count(':') == 1:
-            xattrs.append(tuple(value.split(':')))
-    fields['xattrs'] = xattrs
-    return Entry(line, fields)
+    """A line of a tree: its quoted name, and its keywords and tags with their values, of each the first."""
+    name, *words = line.split(' ')
+    fields, tags, xattrs = {}, {}, []
+    for word in words:
+        keyword, _, value = word.partition('=')
+        fields.setdefault(keyword, value)
+    if 'tags' in fields:
+        for tag in fields['tags'].split(','):
+            keyword, _, value = tag.partition(':')
+            tags.setdefault(keyword, value)
+            if keyword == 'xattr' and value.count(':') == 1 and QUOTED(value):
+                xattrs.append(tuple(value.split(':')))
+    return Entry(name[2:], fields, tags, xattrs)
 
 
-def name_of(line):
-    return line[: line.index(' ')] if ' ' in line else line
+def entries(text):
+    """The entries of a tree, None in place of a line that is none, or that has a name once more."""
+    met = set()
+    for line in text.decode('ascii', 'replace').split('\n'):
+        if line[:1] in ('', '#') or line[:2] == '. ':
+            continue
+        name = line.partition(' ')[0]
+        if name in met or name in ('./.', './..') or not ENTRY_NAME(name) or re.search('[^ -~]', line):
+            yield None
+        else:
+            met.add(name)
+            yield parse(line)
 
 
 def subtree(entry):
     """The key of a directory's entries, None for everything else."""
-    key = entry.fields.get('tag:tree', '')
+    key = entry.tags.get('tree', '')
     return key if entry.fields.get('type') == 'dir' and IS_KEY(key) else None
-
-
-def is_entry(line):
-    """Has it a name that a directory can hold?"""
-    name = name_of(line)
-    return bool(ENTRY_NAME(name)) and name not in ('./.', './..') and not re.search(r'\\05[67]|\\000', name)
 
 
 # ----------------------------------------------------------------------------------------------------------- codecs
@@ -225,9 +234,9 @@ class Store:
     def loose(self):
         """The paths of all objects that are files of their own."""
         found = []
-        for directory, _, names in os.walk(self.path('objects')):
+        for directory, _, names in os.walk(self.path('objects'), followlinks=True):
             found += [os.path.join(directory, name) for name in names]
-        return sorted(found)
+        return sorted(path for path in found if LOOSE_PATH(path[len(self.root) + 1 :]))
 
     # places
 
@@ -402,7 +411,7 @@ class Store:
                 try:
                     yield key, self.snapshot(key)
                 except Fatal as error:
-                    self.complain(str(error))
+                    self.complain(str(error), True)
 
     def snapshot(self, key):
         """The text of a snapshot.  Raises Fatal."""
@@ -499,27 +508,34 @@ class Tar:
 
     def member(self, path, entry, flag, size=0, link=b'', records=b''):
         """A member's header; path and link are bytes."""
-        fields = entry.fields
-        time = fields.get('time', '')
-        seconds, _, fraction = (time if TIME(time) else '0').partition('.')
-        seconds, fraction = int(seconds), fraction or '0'
+        fields, time = entry.fields, entry.fields.get('time', '')
+        found = TIME(time)
+        if time and not found:
+            self.miss(path, 'has a time that is none: 0 in place of ' + time)
+        seconds, fraction = (int(found.group(1)), found.group(2) or '0') if found else (0, '0')
+        if len(path) > 4095:
+            self.miss(path, 'has a path of more than 4095 bytes: tar may not be able to make it; restore a part of the'
+                      ' snapshot')  # fmt: skip
         if int(fraction) or not 0 <= seconds < 8**11:
             records = _record(b'mtime', _decimal(seconds, fraction).encode()) + records
         if len(path) > 100:
             records = _record(b'path', path) + records
         if len(link) > 100:
             records = _record(b'linkpath', link) + records
-        if len(path) > 4095:
-            self.miss(path, 'has a path of more than 4095 bytes: tar may not be able to make it; restore a part of the'
-                      ' snapshot')  # fmt: skip
         if records:
             self._out.write(_header(b'./pax', 0o644, 0, 0, len(records), 0, b'x', b'', 0, 0))
             self._out.write(records + bytes(-len(records) % BLOCK))
-        device = (fields.get('device', '') + ',0,0,0').split(',') if flag in (b'3', b'4') else ('', 0, 0)
-        mode = int(fields.get('mode') or '0', 8) & 0o7777
-        owner = int(fields.get('uid') or 0), int(fields.get('gid') or 0)
-        numbers = int(device[1]), int(device[2])
+        device = fields.get('device', '').split(',') if flag in (b'3', b'4') else []
+        mode = self._number(path, fields.get('mode', ''), 8) % 0o10000
+        owner = [self._number(path, fields.get(keyword, '')) for keyword in ('uid', 'gid')]
+        numbers = [self._number(path, text) for text in (device + ['', '', ''])[1:3]]
         self._out.write(_header(path, mode, owner[0], owner[1], size, seconds, flag, link, numbers[0], numbers[1]))
+
+    def _number(self, path, text, base=10):
+        if not NUMBER[base](text):
+            self.miss(path, 'has a number that is none: 0 in place of ' + text)
+            return 0
+        return int(text or '0', base)
 
     def contents(self, size, parts):
         for part in parts():
@@ -606,7 +622,8 @@ def _told(text):
     told = {}
     for line in text.partition('\n\n')[0].split('\n'):
         word, _, value = line.partition(' ')
-        told.setdefault(word, value)
+        if value and (QUOTED(value) or word == 'root' and not re.search('[^ -~]', value)):
+            told.setdefault(word, value)
     return told
 
 
@@ -622,24 +639,25 @@ class Found:
             if part in (b'', b'.'):
                 continue
             quoted = quote(part)
-            lines = [line for line in tree_lines(store, self) if name_of(line) == './' + quoted]
-            if not lines:
+            named = [entry for entry in tree_entries(store, self) if entry and entry.name == quoted]
+            if not named:
                 raise Fatal(
                     "there is no '%s' in '%s' of that snapshot" % (quoted, '/'.join(inside + [self.name]) or '/')
                 )
             if self.name:
                 inside.append(self.name)
-            self.entry, self.name = parse(lines[0]), quoted
+            self.entry, self.name = named[0], quoted
         self.inside = ''.join(name + '/' for name in inside)
-        self.file_name = self.name or told.get('source', '').split('/')[-1] or 'file'
+        source = told.get('source', '').split('/')[-1]
+        self.file_name = self.name or (source if ENTRY_NAME('./' + source) and source not in ('.', '..') else 'file')
 
 
-def tree_lines(store, found):
+def tree_entries(store, found):
     key = subtree(found.entry)
     if key is None:
         raise Fatal("'%s' is not a directory with entries of its own" % found.name)
     try:
-        return store.read('tree/' + key).decode('ascii', 'replace').split('\n')
+        return entries(store.read('tree/' + key))
     except Lost:
         raise Fatal("the tree of '%s' is missing or damaged: %s" % (found.name, key))
 
@@ -650,19 +668,14 @@ def list_snapshots(store, out):
         if IS_KEY(key):
             refs.setdefault(key, []).append(name)
         else:
-            store.complain('%s is damaged: it holds no key' % name)
+            store.complain('%s is damaged: it holds no key' % name, True)
     lines = []
     for key, text in store.snapshots():
         told = _told(text)
         finished = (told.get('finished') or told.get('started') or '-')[:19]
-        words = (
-            key,
-            finished,
-            shown(told.get('name') or '-'),
-            shown(told.get('source') or '-'),
-            ' '.join(refs.get(key, [])),
-        )
-        lines.append((finished, b'\t'.join(w if isinstance(w, bytes) else os.fsencode(w) for w in words) + b'\n'))
+        names = [shown(told.get(keyword) or '-') for keyword in ('name', 'source')]
+        words = [key.encode(), finished.encode(), *names, os.fsencode(' '.join(refs.get(key, [])))]
+        lines.append((finished, b'\t'.join(words) + b'\n'))
     for _, line in sorted(lines):
         out.write(line)
 
@@ -670,20 +683,19 @@ def list_snapshots(store, out):
 def list_directory(store, text, out):
     found = Found(store, text)
     if found.entry.fields.get('type') != 'dir':
-        lines = ['./%s %s' % (found.file_name, found.entry.line.partition(' ')[2])]
-    else:
-        lines = tree_lines(store, found)
-    for line in lines:
-        if line.startswith('./'):
-            if not is_entry(line):
-                store.complain('a line of it cannot be one: left out', True)
-            else:
-                out.write(_describe(parse(line)) + b'\n')
+        out.write(_describe(found.entry._replace(name=found.file_name)) + b'\n')
+        return
+    for entry in tree_entries(store, found):
+        if entry is None:
+            store.complain('a line of it cannot be an entry: left out', True)
+        else:
+            out.write(_describe(entry) + b'\n')
 
 
 def _describe(entry):
-    fields = entry.fields
-    type, mode = fields.get('type', ''), int(fields.get('mode') or '0', 8)
+    fields, tags = entry.fields, entry.tags
+    type, mode = fields.get('type', ''), fields.get('mode', '')
+    mode = int(mode or '0', 8) if NUMBER[8](mode) else 0
     letter = dict(zip('file dir link fifo socket char block'.split(), '-dlpscb')).get(type, '')
     bits = ''
     for shift, special in ((6, 'Ss'), (3, 'Ss'), (0, 'Tt')):
@@ -692,23 +704,29 @@ def _describe(entry):
         bits += ('r' if now & 4 else '-') + ('w' if now & 2 else '-')
         bits += special[now & 1] if set_bit else 'x' if now & 1 else '-'
     size = fields.get('size', '') if type == 'file' else fields.get('device', '')[6:]
-    seconds = fields.get('time', '0').partition('.')[0]
-    day, second = divmod(int(seconds or 0), 86400)
-    try:
-        date = (datetime.date(1970, 1, 1) + datetime.timedelta(day)).isoformat()
-    except OverflowError:
-        date = seconds
-    text = '%s%s %6s %6s %12s %s %02d:%02d:%02d ' % (
-        letter, bits, fields.get('uid', ''), fields.get('gid', ''), size, date, second // 3600, second // 60 % 60,
-        second % 60)  # fmt: skip
+    text = '%s%s %6s %6s %12s %s ' % (
+        letter, bits, fields.get('uid', ''), fields.get('gid', ''), size, _date(fields.get('time', '')))  # fmt: skip
     note = b''
     if type == 'link':
         note = b' -> ' + shown(fields.get('link', ''))
-    if fields.get('tag:again'):
-        note = b' is ' + shown(fields['tag:again']) + b' once more'
-    if fields.get('tag:unread'):
-        note += b' (could not be read: ' + shown(fields['tag:unread']) + b')'
-    return text.encode() + shown(name_of(entry.line)[2:]) + note
+    if tags.get('again'):
+        note = b' is ' + shown(tags['again']) + b' once more'
+    if tags.get('unread'):
+        note += b' (could not be read: ' + shown(tags['unread']) + b')'
+    return text.encode() + shown(entry.name) + note
+
+
+def _date(time):
+    """Any number of seconds since 1970 as a date; howardhinnant.github.io/date_algorithms.html."""
+    days, second = divmod(int(time.partition('.')[0]) if TIME(time) else 0, 86400)
+    era, day = divmod(days + 719468, 146097)
+    year = (day - day // 1460 + day // 36524 - day // 146096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5 - 1
+    month = month + 3 if month < 10 else month - 9
+    year += era * 400 + (month <= 2)
+    return '%04d-%02d-%02d %02d:%02d:%02d' % (year, month, day, second // 3600, second // 60 % 60, second % 60)
 
 
 def print_file(store, text, out):
@@ -757,52 +775,43 @@ class _Printer:
 
     def walk(self, top):
         """Yields (what, quoted path, link, entry), a member each; restore.sh calls that the plan."""
-        stack = [[['./'], top, None]]  # for each directory: its path in parts, its entry, subdirectories to come
+        stack = [(['./'], top) + self._read(top)]
         while stack:
-            parts, entry, below = stack[-1]
-            if below is None:
-                below = stack[-1][2] = self._subdirectories(entry)
+            parts, entry, below, others = stack[-1]
             if below:
                 child = below.pop()
-                stack.append([parts + [name_of(child.line)[2:] + '/'], child, None])
+                stack.append((parts + [child.name + '/'], child) + self._read(child))
                 continue
-            yield from self._finish(parts, entry)
             stack.pop()
+            path = ''.join(parts)
+            if others is None:
+                yield 'd', path, '', entry
+            for other in others or ():
+                if other is None:
+                    yield 'x', path, '', entry
+                else:
+                    yield from self._other(path, parts, other)
+            yield 'e', path, '', entry
 
-    def _lines(self, entry):
-        return self.store.read('tree/' + subtree(entry)).decode('ascii', 'replace').split('\n')
-
-    def _subdirectories(self, entry):
+    def _read(self, entry):
+        """The subdirectories of a directory, the last one first, and its other entries, None where it is lost."""
+        key = subtree(entry)
         try:
-            lines = self._lines(entry)
+            found = list(entries(self.store.read('tree/' + key))) if key else None
         except Lost:
-            return []
-        found = [parse(line) for line in lines if ' type=dir ' in line and is_entry(line)]
-        return [child for child in reversed(found) if subtree(child)]
-
-    def _finish(self, parts, entry):
-        path = ''.join(parts)
-        try:
-            lines = self._lines(entry)
-        except Lost:
-            yield 'd', path, '', entry
-            lines = []
-        for line in lines:
-            if not line.startswith('.') or name_of(line) == '.':
-                continue
-            if not is_entry(line) or re.search('[^ -~]', line):
-                yield 'x', path, '', entry
-                continue
-            child = parse(line)
-            if subtree(child) is None:
-                yield from self._other(path, parts, child)
-        yield 'e', path, '', entry
+            found = None
+        if found is None:
+            return [], None
+        below = [child for child in reversed(found) if child and subtree(child)]
+        return below, [child for child in found if not (child and subtree(child))]
 
     def _other(self, directory, parts, entry):
-        path = directory + name_of(entry.line)[2:]
-        again, link = entry.fields.get('tag:again'), entry.fields.get('tag:hl')
-        if entry.fields.get('type') == 'dir':
-            if again:
+        path, type = directory + entry.name, entry.fields.get('type')
+        again, link = entry.tags.get('again'), entry.tags.get('hl')
+        if type == 'socket' or entry.tags.get('unread'):  # of these there is no member to link with
+            link = None
+        if type == 'dir':
+            if again and QUOTED(again):
                 yield 'a', path, self._way(parts, again), entry
             else:
                 yield 'd', path + '/', '', entry
@@ -828,7 +837,7 @@ class _Printer:
         for what, _, _, entry in steps:
             if what == 'e' and entry.fields.get('type') == 'file':
                 wanted.add('blob/' + entry.fields.get('sha256digest', ''))
-            wanted.update('blob/' + value[1:] for _, value in entry.fields['xattrs'] if value[:1] == '@')
+            wanted.update('blob/' + value[1:] for _, value in entry.xattrs if value[:1] == '@')
         self.store.forget_blobs()
         self.store.know(wanted.__contains__)
         for step in steps:
@@ -840,12 +849,12 @@ class _Printer:
             self.tar.miss(path, 'has an entry that cannot be one: left out')
             return
         if what == 'd':
-            self.tar.miss(path, 'cannot be listed: its tree is missing or damaged: ' + fields.get('tag:tree', ''))
+            self.tar.miss(path, 'cannot be listed: its tree is missing or damaged: ' + entry.tags.get('tree', ''))
             self.tar.stand_in(path, entry, b'chkfs-damaged')
             return
         type = fields.get('type')
-        if fields.get('tag:unread'):
-            self.tar.miss(path, 'could not be read when it was stored: ' + fields['tag:unread'])
+        if entry.tags.get('unread'):
+            self.tar.miss(path, 'could not be read when it was stored: ' + entry.tags['unread'])
             self.tar.stand_in(path, entry, b'chkfs-unread')
             if type == 'file':
                 return
@@ -854,7 +863,7 @@ class _Printer:
             self.tar.member(path, entry, b'1', 0, unquote(link))
         elif what == 'a':
             self.tar.member(path, entry, b'2', 0, unquote(link), self._xattrs(path, entry))
-        elif type in flags:
+        elif type in flags and QUOTED(fields.get('link', '')):
             target = unquote(fields.get('link', '')) if type == 'link' else b''
             self.tar.member(path, entry, flags[type], 0, target, self._xattrs(path, entry))
         elif type == 'socket':
@@ -878,7 +887,7 @@ class _Printer:
 
     def _xattrs(self, path, entry):
         records = b''
-        for quoted, value in entry.fields['xattrs']:
+        for quoted, value in entry.xattrs:
             # % and = as GNU tar does, since a = would end the name
             name = unquote(quoted.replace('\\045', '%25').replace('\\075', '%3D'))
             try:
@@ -971,8 +980,9 @@ def main(arguments):
         out.flush()
         return store.status
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads any more: no second complaint at the end
-        return FATAL
+        os._exit(FATAL)  # nobody reads any more: nothing else to print
+    except KeyboardInterrupt:
+        os._exit(130)
     except (Fatal, OSError) as error:
         sys.stdout.flush()
         sys.stderr.buffer.write(b'restore.py: ' + os.fsencode(str(error)) + b'\n')

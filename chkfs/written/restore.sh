@@ -48,7 +48,16 @@ Exit status: 0 done; 1 "check" found damage; 2 wrong usage; 3 done, but what
 stderr names could not be had; 128 it could not be done.
 EOF
 }
+full() { die "there is no room left in '$TMPDIR': set TMPDIR to a directory where there is more"; }
+room() { # a full disk must not look like a damaged store
+	printf '%01000000d' 0 >room 2>>noise || full
+	rm -f room
+}
 complain() { printf 'restore.sh: %s\n' "$*" >&2; }
+lose() { # the same, where it means that not all was had
+	: >lost # a variable would be lost with a subshell
+	complain "$*"
+}
 die() {
 	complain "$*"
 	exit 128
@@ -73,6 +82,7 @@ function is_quoted(s) { # nothing in it but printable ASCII and whole escapes
 function bytes(s) { return length(s) - 3 * gsub(/\\/, "x", s) }
 function sum(s,  n, k, c) { # of the values of its bytes
 	n = 0
+	gsub(/\\000/, "", s)
 	for (k = 1; k <= length(s); k++) {
 		c = substr(s, k, 1)
 		if (c == "\\") {
@@ -106,7 +116,7 @@ function shown(s,  r, k, e) { # the same for people to see: control characters a
 function say(s) { print "printf 'restore.sh: " s "\\n' >&2" }
 function miss(path, why) {
 	say("\\047" shown(path) "\\047 " why)
-	print "STATUS=3"
+	print ": >lost"
 }
 function field(line, name,  k) { # the value of name= in a line of a tree
 	if ((k = index(line, " " name "=")) == 0)
@@ -124,9 +134,14 @@ function tag(line, name,  k) { # the value of a tag in a line of a tree
 	return (k = index(line, ",")) > 0 ? substr(line, 1, k - 1) : line
 }
 function is_key(s) { return length(s) == 64 && s !~ /[^0-9a-f]/ }
-function is_entry(name) { # ./name: may a directory have it?  \056 and \057 would be dots and slashes in disguise
-	return substr(name, 1, 2) == "./" && name != "./" && name != "./." && name != "./.." &&
-		index(substr(name, 3), "/") == 0 && name !~ /\\05[67]|\\000/ && is_quoted(name)
+function is_entry(name) { # ./name: may a directory have it?  Only what must be quoted may be: else \056 were a dot
+	gsub(/\\(00[1-7]|0[123][0-7]|04[035]|052|075|077|13[34]|177|[23][0-7][0-7])/, "+", name)
+	return name ~ /^\.\/./ && name != "./." && name != "./.." && name !~ /[^!-~]|[#%*=?[]/ &&
+		index(name, "\\") == 0 && index(substr(name, 3), "/") == 0
+}
+function refused(line,  name) { # is it no entry, or one more of a name in the same tree?  Before that: split("", MET)
+	name = substr(line, 1, index(line, " ") - 1)
+	return line ~ /[^ -~]/ || !is_entry(name) || MET[name]++
 }
 function is_directory(line) { return line ~ /^[^ ]* type=dir / && is_key(tag(line, "tree")) }
 function date(time,  days, s, era, y, m) { # seconds since 1970; howardhinnant.github.io/date_algorithms.html
@@ -177,6 +192,11 @@ EOF
 # a line of a tree: one of its tags or fields
 { print (ENVIRON["NAME"] == "tree" ? tag($0, "tree") : field($0, ENVIRON["NAME"])) }
 EOF
+	cat >name.awk <<'EOF'
+# the last part of a path, or nothing: a name that a directory can have
+NR == 1 && is_entry("./" $0) { name = $0 }
+END { print (name == "" ? "file" : name) }
+EOF
 	cat >named.awk <<'EOF'
 # paths of snapshots: the time and the key of those that are called NAME
 {
@@ -226,7 +246,7 @@ length($1) == 69 { print $1, 3, "frame", PACK[stem], $3, $4 }
 substr($1, 70) == ".list" { print substr($1, 1, 69), 4, "list", PACK[stem], $3, $4 }
 EOF
 	cat >choose.awk <<'EOF'
-# names that are left, places: what to try in this round, the next place of each
+# names that are left, places: what to try in this round, the next place of each; each frame once, with all names
 FILENAME == "left" {
 	W[$1] = 1
 	next
@@ -234,8 +254,18 @@ FILENAME == "left" {
 ($1 in W) && ++N[$1] == ENVIRON["ROUND"] {
 	if ($3 != "list")
 		print ($3 == "plain" ? $4 : ENVIRON["STAGE"] "/" $1) >"candidates"
-	if ($3 != "frame" || !MET[$4, $5]++)
+	if ($3 != "frame")
 		print $3, $4, $5, $6, $1
+	else {
+		frame = $3 " " $4 " " $5 " " $6
+		if (!(frame in NAMES))
+			FRAME[++n] = frame
+		NAMES[frame] = NAMES[frame] " " $1
+	}
+}
+END {
+	for (i = 1; i <= n; i++)
+		print FRAME[i] NAMES[FRAME[i]]
 }
 EOF
 	cat >verified.awk <<'EOF'
@@ -268,7 +298,7 @@ EOF
 {
 	file = $2
 	while ((getline line < file) > 0)
-		if (line ~ /^\.\// && is_directory(line) && !SEEN[key = tag(line, "tree")]++)
+		if (is_directory(line) && !SEEN[key = tag(line, "tree")]++)
 			print "tree/" key
 	close(file)
 }
@@ -298,7 +328,7 @@ BEGIN {
 function push(path, line) {
 	PATH[++depth] = path
 	LINE[depth] = line
-	BEGUN[depth] = !is_directory(line)
+	BEGUN[depth] = 0
 }
 function put(what, path, link, line) {
 	if (++lines > 100000) {
@@ -308,31 +338,36 @@ function put(what, path, link, line) {
 	}
 	print what, path, link, line >plan
 }
-function descend(d,  file, line, some, n) {
+function descend(d,  file, line, some, n) { # its subdirectories are pushed, the rest waits in REST
 	BEGUN[d] = 1
-	file = AT[tag(LINE[d], "tree")]
-	if (file == "")
+	WAITING[d] = 0
+	if (!is_directory(LINE[d]) || (file = AT[tag(LINE[d], "tree")]) == "")
 		return
-	while ((getline line < file) > 0)
-		if (is_directory(line) && is_entry(substr(line, 1, index(line, " ") - 1)))
+	split("", MET)
+	while ((getline line < file) > 0) {
+		if (line ~ /^#/ || line ~ /^\. / || line == "")
+			continue
+		if (refused(line))
+			REST[d, ++WAITING[d]] = ""
+		else if (is_directory(line))
 			some[++n] = line
+		else
+			REST[d, ++WAITING[d]] = line
+	}
 	close(file)
 	for (; n > 0; n--)
 		push(PATH[d] substr(some[n], 3, index(some[n], " ") - 3) "/", some[n])
 }
-function finish(d,  file, line, name) {
-	file = is_directory(LINE[d]) ? AT[tag(LINE[d], "tree")] : ""
-	if (file != "") {
-		while ((getline line < file) > 0) {
-			name = substr(line, 1, index(line, " ") - 1)
-			if (line ~ /^\./ && name != "." && (!is_entry(name) || line ~ /[^ -~]/))
-				put("x", PATH[d], "", "")
-			else if (line ~ /^\.\// && !is_directory(line))
-				finish_entry(PATH[d], PATH[d] substr(name, 3), line)
-		}
-		close(file)
-	} else if (LINE[d] ~ /^[^ ]* type=dir /)
+function finish(d,  i) {
+	if (LINE[d] ~ /^[^ ]* type=dir / && (!is_directory(LINE[d]) || AT[tag(LINE[d], "tree")] == ""))
 		put("d", PATH[d], "", LINE[d])
+	for (i = 1; i <= WAITING[d]; i++) {
+		if (REST[d, i] == "")
+			put("x", PATH[d], "", "")
+		else
+			finish_entry(PATH[d], PATH[d] substr(REST[d, i], 3, index(REST[d, i], " ") - 3), REST[d, i])
+		delete REST[d, i]
+	}
 	put("e", PATH[d], "", LINE[d])
 }
 function finish_entry(directory, path, line,  hl) {
@@ -346,6 +381,8 @@ function finish_entry(directory, path, line,  hl) {
 		return
 	}
 	hl = tag(line, "hl")
+	if (tag(line, "unread") != "" || line ~ /^[^ ]* type=socket /) # of these there is no member to link with
+		hl = ""
 	if (hl != "" && (hl in FIRST))
 		put("h", path, FIRST[hl], line)
 	else {
@@ -433,7 +470,6 @@ BEGIN {
 		VALUE[substr(DIGITS, i + 1, 1)] = i
 	LIMIT[7] = 2097152
 	LIMIT[11] = 8589934592
-	COMMON = "ustar\\00000" nul(64)
 }
 FILENAME == "have" {
 	split($0, p, " ")
@@ -486,41 +522,10 @@ function octal(n, digits,  r) { # as octal digits and a NUL, or as binary where 
 		r = (n % 8) r
 	return r "\\000"
 }
-function header(path, mode, uid, gid, size, time, flag, link, major, minor,  a, b, k, n) { # one block of 512 bytes
-	if (path ~ /\/./) { # the same directory over and over
-		k = length(path)
-		while (substr(path, --k, 1) != "/") ;
-		if (substr(path, 1, k) != last_directory) {
-			last_directory = substr(path, 1, k)
-			last_bytes = bytes(last_directory)
-			last_sum = sum(last_directory)
-		}
-	}
-	if (path ~ /\/./ && last_bytes + bytes(substr(path, k + 1)) <= 100) {
-		a = path nul(100 - last_bytes - bytes(substr(path, k + 1)))
-		n = last_sum + sum(substr(path, k + 1))
-	} else {
-		a = fitting(path, 100)
-		n = sum(cut(path, 100))
-	}
-	b = mode SUBSEP uid SUBSEP gid
-	if (!(b in OWNER)) {
-		OWNER[b] = octal(mode, 7) octal(uid, 7) octal(gid, 7)
-		OWNER_SUM[b] = sum(OWNER[b])
-	}
-	a = a OWNER[b]
-	n += OWNER_SUM[b]
-	b = octal(size, 11) octal(time, 11)
-	n += sum(b) + 8 * 32
-	a = a b
-	b = flag fitting(link, 100) COMMON octal(major, 7) octal(minor, 7)
-	if (link == "" && major == 0 && minor == 0) {
-		if (!(flag in FLAG_SUM))
-			FLAG_SUM[flag] = sum(b)
-		n += FLAG_SUM[flag]
-	} else
-		n += sum(flag cut(link, 100) COMMON octal(major, 7) octal(minor, 7))
-	return a sprintf("%06o", n) "\\000 " b nul(167)
+function header(path, mode, uid, gid, size, time, flag, link, major, minor,  a, b) { # one block of 512 bytes
+	a = fitting(path, 100) octal(mode, 7) octal(uid, 7) octal(gid, 7) octal(size, 11) octal(time, 11)
+	b = flag fitting(link, 100) "ustar\\00000" nul(64) octal(major, 7) octal(minor, 7)
+	return a sprintf("%06o", sum(a) + sum(b) + 8 * 32) "\\000 " b nul(167)
 }
 function record(name, value,  n, size) { # one of a pax header: its own length counts, too
 	n = bytes(name) + bytes(value) + 3
@@ -583,33 +588,43 @@ function attributes(path, line,  r, n, i, p, q, name) { # xattrs as records
 	}
 	return r
 }
-function member(path, line, flag, size, link, pax,  mode, time, seconds, fraction, uid, gid, device, n) {
+function number(path, s, base,  n) { # s, if it is one
+	if (s ~ (base == 8 ? "[^0-7]" : "[^0-9]") || length(s) > 15) {
+		miss(path, "has a number that is none: 0 in place of " shown(s))
+		return 0
+	}
+	for (n = 0; s != ""; s = substr(s, 2))
+		n = n * base + substr(s, 1, 1)
+	return n
+}
+function member(path, line, flag, size, link, pax,  time, seconds, fraction, device, n) {
+	time = field(line, "time")
+	n = index(time ".", ".")
+	if (time !~ /^-?[0-9]+(\.[0-9]+)?$/ || n > 16 || n < length(time) && n != length(time) - 9) {
+		if (time != "")
+			miss(path, "has a time that is none: 0 in place of " shown(time))
+		time = "0"
+	}
+	split(time ".0", part, ".")
+	seconds = part[1]
+	fraction = part[2]
+	if (bytes(path) > 4095)
+		miss(path, "has a path of more than 4095 bytes: tar may not be able to make it; restore a part of the snapshot")
+	if (flag == 3 || flag == 4)
+		split(field(line, "device"), device, ",")
 	path = word(path)
 	link = word(link)
-	time = field(line, "time")
-	if (time !~ /^-?[0-9]+(\.[0-9]+)?$/)
-		time = "0.000000000"
-	split(time, n, ".")
-	seconds = n[1]
-	fraction = n[2]
-	mode = field(line, "mode")
-	uid = field(line, "uid") + 0
-	gid = field(line, "gid") + 0
-	for (n_mode = 0; mode != ""; mode = substr(mode, 2))
-		n_mode = n_mode * 8 + substr(mode, 1, 1)
 	if (fraction + 0 != 0 || seconds < 0 || seconds >= 8589934592)
 		pax = record("mtime", decimal(seconds, fraction)) pax
 	if (bytes(path) > 100)
 		pax = record("path", path) pax
 	if (bytes(link) > 100)
 		pax = record("linkpath", link) pax
-	if (bytes(path) > 4095)
-		miss(path, "has a path of more than 4095 bytes: tar may not be able to make it; restore a part of the snapshot")
 	if (pax != "")
 		add(header("./pax", 420, 0, 0, bytes(pax), 0, "x", "", 0, 0) pax padding(bytes(pax)))
-	if (flag == 3 || flag == 4)
-		split(field(line, "device"), device, ",")
-	add(header(path, n_mode % 4096, uid, gid, size, seconds + 0, flag, link, device[2] + 0, device[3] + 0))
+	add(header(path, number(path, field(line, "mode"), 8) % 4096, number(path, field(line, "uid"), 10),
+		number(path, field(line, "gid"), 10), size, seconds + 0, flag, link,
+		number(path, device[2], 10), number(path, device[3], 10)))
 }
 function stand_in(path, line, suffix,  top) { # an empty file whose name says what is missing
 	sub(/\/$/, "", path)
@@ -671,7 +686,7 @@ function flush(  k) { # a printf for what has gathered; where it is a program, a
 			while (substr(pending, k - 2, 3) ~ /\\/) # not within an escape
 				k--
 		text = substr(pending, 1, k)
-		print "printf '" (substr(text, 1, 1) == "-" ? "\\055" substr(text, 2) : text) "' >>" file
+		print "printf '" (substr(text, 1, 1) == "-" ? "\\055" substr(text, 2) : text) "' >>" file " || full"
 		pending = substr(pending, k + 1)
 	}
 	append(file)
@@ -731,10 +746,10 @@ function bits(mode,  r, i, n) { # 4755 as rwsr-xr-x
 	}
 	return r
 }
-/^\.\// {
+!/^#/ && !/^\. / && $0 != "" {
 	name = substr($1, 3)
-	if (!is_entry($1) || /[^ -~]/) {
-		miss("a line of it", "cannot be one: left out")
+	if (refused($0)) {
+		miss(shown($1), "cannot be an entry: left out")
 		next
 	}
 	type = field($0, "type")
@@ -799,12 +814,10 @@ set_up() { # from here on the work directory is the current one, and the store i
 		cd "$WORK" && ln -s "$STORE" store && mkdir index lists trees trees/blob trees/tree && write_programs &&
 			: >empty && : >noise # a chroot may lack /dev/null
 	} || die "cannot write into '$WORK'"
-	(cd store && find objects -type f) 2>>noise | sed 's|^|store/|' | sort >loose
-	(cd store && find packs -type f) 2>>noise | sort | awk '{
-		stem = substr($0, 7, 69)
-		if (stem ~ /^pack-[0-9a-f]*$/ && substr($0, 76) ~ /^\.tar(\.gz|\.bz2|\.xz|\.zst)?$/)
-			print stem, "store/" $0
-	}' >packs
+	(cd store && find -L objects packs -type f) 2>>noise | sed 's|^|store/|' | sort >files
+	grep -E '^store/objects/(blob|tree|snapshot)/../[0-9a-f]{64}(\.(gz|bz2|xz|zst|list))?$' files >loose
+	grep -E '^store/packs/pack-[0-9a-f]{64}\.tar(\.(gz|bz2|xz|zst))?$' files |
+		sed 's|^store/packs/\([^.]*\).*|\1 &|' >packs
 	UNZSTD='zstd -dcq'
 	has zstd || ! has bsdcat || UNZSTD=bsdcat
 	needs gz gzip gzip
@@ -933,24 +946,26 @@ fetch() { # DIRECTORY: the first place of each object is tried, then, of those t
 	export STAGE ROUND
 	: >have
 	cp wanted left
-	sed "s|^|$STAGE/|" wanted >candidates # a frame that was unpacked for others may have had them
-	verify
 	while [ -s left ]; do
 		ROUND=$((ROUND + 1))
 		: >candidates
 		awk -f choose.awk left places >todo
 		[ -s todo ] || break
-		while read -r form file offset length name; do
+		while read -r form file offset length names; do
+			# these names and no others: who knows what a pack from elsewhere would put where
+			# shellcheck disable=SC2086 # words without blanks
 			case $form in
-			frame) frame "$file" "$offset" "$length" | (cd "$STAGE" && tar -xf -) ;;
-			loose) take loose "$file" 0 0 "$name" >"$STAGE/$name" ;;
-			list) put_together "$file" "$offset" "$length" "$name" ;;
+			frame) frame "$file" "$offset" "$length" | (cd "$STAGE" && tar -xf - $names) ;;
+			loose) take loose "$file" 0 0 "$names" >"$STAGE/$names" ;;
+			list) put_together "$file" "$offset" "$length" "$names" ;;
 			esac <empty 2>>noise
 		done <todo
+		room
 		verify
 	done
 }
 verify() {
+	find "$STAGE" ! -type f ! -type d -exec rm -f {} +
 	xargs sha256sum <candidates >sums 2>>noise
 	xargs wc -c <candidates >sizes 2>>noise
 	awk -f verified.awk left sums sizes >less
@@ -1025,7 +1040,7 @@ snapshots() { # the paths of all snapshots that are what their names say
 	grep '^store/objects/snapshot/../[0-9a-f]*$' loose | xargs sha256sum 2>>noise | while read -r sum path; do
 		case $path in
 		*/"$sum") echo "$path" ;;
-		store/*) complain "${path#store/} is damaged" ;;
+		store/*) lose "${path#store/} is damaged" ;;
 		esac
 	done
 }
@@ -1033,7 +1048,7 @@ list() {
 	(cd store && find refs -type f) 2>>noise | grep -v '/\.' | sort | while IFS= read -r ref; do
 		key=
 		read -r key <"store/$ref"
-		if is_key "$key"; then printf '%s %s\n' "$key" "$ref"; else complain "$ref is damaged: it holds no key"; fi
+		if is_key "$key"; then printf '%s %s\n' "$key" "$ref"; else lose "$ref is damaged: it holds no key"; fi
 	done >refs
 	snapshots >found
 	awk -f text.awk -f list.awk found | sort | cut -d ' ' -f 2- >script
@@ -1076,7 +1091,7 @@ find_entry() { # SNAPSHOT[:PATH]: sets line, of a tree; entry, its name, quoted;
 		path=${path#/}
 		case $part in '' | .) continue ;; esac
 		tree
-		line=$(NAME=./$part awk '$1 == ENVIRON["NAME"]' "$tree")
+		line=$(NAME=./$part awk '$1 == ENVIRON["NAME"] { print; exit }' "$tree")
 		[ -n "$line" ] || die "there is no '$part' in '${inside:-/}${entry}' of that snapshot"
 		inside=$inside${entry:+$entry/}
 		entry=$part
@@ -1106,7 +1121,7 @@ ls_() {
 }
 name() { # of what find_entry found; the snapshot of a single file has it in its source
 	[ -z "$entry" ] || { printf '%s\n' "$entry" && return; }
-	sed -n '/^$/q; s/^source .*\///p' "$snapshot" | grep . || echo file
+	sed -n '/^$/q; s/^source .*\///p' "$snapshot" | awk -f text.awk -f name.awk
 }
 cat_() {
 	find_entry "$1"
@@ -1132,11 +1147,13 @@ tar_() {
 	gather
 	: >lost.links
 	windows=$(awk -f text.awk -f walk.awk) || die 'cannot plan'
+	room
 	window=0
 	while [ $((window += 1)) -le "$windows" ]; do
 		awk -f text.awk -f wanted.awk "plan.$window" >all.wanted
-		locate all.wanted >all.places
+		locate all.wanted >all.places || die 'cannot sort'
 		batches=$(awk -f text.awk -f batches.awk all.places "plan.$window") || die 'cannot plan'
+		room
 		batch=0
 		while [ $((batch += 1)) -le "$batches" ]; do
 			print_batch "batch.$batch"
@@ -1170,6 +1187,7 @@ print_batch() { # PLAN
 		fetch blobs
 	fi
 	awk -f text.awk -f tar.awk have lost.links "$1" >script || die 'cannot make headers'
+	room
 	. ./script
 }
 check() { # one line for each thing that is not what its name says
@@ -1242,4 +1260,5 @@ ls) ls_ "$2" ;;
 cat) cat_ "$2" ;;
 tar) tar_ "$2" ;;
 esac
+[ ! -f lost ] || exit 3
 exit $STATUS
