@@ -10,7 +10,7 @@ PREFIX = /usr/local
 VENV = .venv
 RUN = PATH="$(CURDIR)/bin:$(CURDIR)/$(VENV)/bin:$$PATH"
 DEBIAN_PACKAGES = perl mandoc mtree-netbsd libarchive-tools shellcheck rsync strace zstd xz-utils bzip2 \
-	busybox-static attr acl util-linux procps gcc libc6-dev
+	busybox-static attr acl util-linux procps gcc libc6-dev dash bash mksh yash posh mawk gawk original-awk
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile

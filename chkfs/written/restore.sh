@@ -980,10 +980,9 @@ put_together() { # FILE OFFSET LENGTH NAME: an object that a list describes
 	*) # it may be large, so it is not kept: assemble runs again when its contents are printed
 		rm -f pipe
 		mkfifo pipe || return
-		wc -c <pipe >bytes &
-		sum=$(assemble "lists/${4#*/}" | tee pipe | sha256sum)
-		wait $!
-		[ "blob/${sum%% *}" = "$4" ] || return
+		assemble "lists/${4#*/}" | tee pipe | sha256sum >sum | wc -c <pipe >bytes # with & a shell needs /dev/null
+		read -r sum _ <sum
+		[ "blob/$sum" = "$4" ] || return
 		echo "$4 list $(tr -d ' ' <bytes)" >>have
 		grep -v "^$4" left >less
 		mv less left ;;
