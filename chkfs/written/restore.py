@@ -19,6 +19,11 @@ import subprocess
 import sys
 import zlib
 
+try:
+    from compression import zstd
+except ImportError:
+    zstd = None
+
 USAGE = """\
 usage: python3 restore.py list                every snapshot: its key, time
                                               (UTC), name, source and refs
@@ -46,6 +51,9 @@ BLOCK = 512
 LISTS_WITHIN_LISTS = 8
 FRAMES_KEPT = 64
 WINDOW = 100000  # entries whose contents are looked up at once
+
+# what decompressors raise
+DAMAGED = (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError) + ((zstd.ZstdError,) if zstd else ())
 
 PACK_NAME = re.compile(r'(pack-[0-9a-f]{64})\.tar(|\.gz|\.bz2|\.xz|\.zst)').fullmatch
 MEMBER_NAME = re.compile(r'(blob|tree)/[0-9a-f]{64}(\.list)?').fullmatch
@@ -117,8 +125,8 @@ def entries(text):
     for line in text.decode('ascii', 'replace').split('\n'):
         if line[:1] in ('', '#') or line[:2] == '. ':
             continue
-        name = line.partition(' ')[0]
-        if name in met or name in ('./.', './..') or not ENTRY_NAME(name) or re.search('[^ -~]', line):
+        name, blank, _ = line.partition(' ')
+        if not blank or name in met or name in ('./.', './..') or not ENTRY_NAME(name) or re.search('[^ -~]', line):
             yield None
         else:
             met.add(name)
@@ -144,7 +152,7 @@ def decompress(suffix, data):
         if suffix == '.xz':
             return lzma.decompress(data)
         return _unzstd(data) if suffix == '.zst' else data
-    except (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError) as error:
+    except DAMAGED as error:
         raise Lost(str(error))
 
 
@@ -160,30 +168,26 @@ def _gunzip(data):
 
 
 def _unzstd(data):
-    try:
-        from compression import zstd
-    except ImportError:
-        program = shutil.which('zstd') or shutil.which('bsdcat')
-        if program is None:
-            raise Lost('no zstd here')
-        options = ['-dcq'] if program.endswith('zstd') else []
-        done = subprocess.run([program] + options, input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        if done.returncode:
-            raise Lost('damaged')
-        return done.stdout
-    try:
+    if zstd:
         return zstd.decompress(data)
-    except zstd.ZstdError as error:
-        raise Lost(str(error))
+    plain, is_whole = _unzstd_outside(data)
+    if not is_whole:
+        raise Lost('damaged')
+    return plain
 
 
-def has_zstd():
-    try:
-        import compression.zstd  # noqa: F401
+def _unzstd_outside(data):
+    """What a program gives, and whether that is all."""
+    program = _zstd_program()
+    if program is None:
+        return b'', False
+    options = ['-dcq'] if program.endswith('zstd') else []
+    done = subprocess.run([program] + options, input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return done.stdout, done.returncode == 0
 
-        return True
-    except ImportError:
-        return bool(shutil.which('zstd') or shutil.which('bsdcat'))
+
+def _zstd_program():
+    return shutil.which('zstd') or shutil.which('bsdcat')
 
 
 # ------------------------------------------------------------------------------------------------------------ store
@@ -223,7 +227,11 @@ class Store:
             if found:
                 index = self.path('packs', found.group(1) + '.index')
                 self.packs.append((self.path('packs', name), found.group(2), index))
-        if not has_zstd() and any(path.endswith('.zst') for path in [pack[0] for pack in self.packs] + self.loose()):
+        if (
+            not zstd
+            and not _zstd_program()
+            and any(path.endswith('.zst') for path in [pack[0] for pack in self.packs] + self.loose())
+        ):
             self.complain(
                 "there are .zst files in this store, and no program 'zstd' here to unpack them: what is in them cannot"
                 ' be had. Install it (apt install zstd; dnf, apk, pacman and brew know it by that or a like name), or'
@@ -468,12 +476,10 @@ def _salvage(suffix, data, most=64 << 20):
         '.gz': lambda: zlib.decompressobj(31),
         '.bz2': bz2.BZ2Decompressor,
         '.xz': lzma.LZMADecompressor,
+        '.zst': zstd and zstd.ZstdDecompressor,
     }.get(suffix)
-    try:
-        if new is None:
-            return decompress(suffix, data)
-    except Lost:
-        return b''
+    if new is None:
+        return _unzstd_outside(data)[0] if suffix else data
     for step in (1 << 16, 16):  # what comes before the damage counts, to the last byte
         stream, parts, size = new(), [], 0
         try:
@@ -483,7 +489,7 @@ def _salvage(suffix, data, most=64 << 20):
                 if size >= most or stream.eof:
                     break
             return b''.join(parts)
-        except (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError):
+        except DAMAGED:
             continue
     return b''.join(parts)
 
@@ -863,7 +869,7 @@ class _Printer:
             self.tar.member(path, entry, b'1', 0, unquote(link))
         elif what == 'a':
             self.tar.member(path, entry, b'2', 0, unquote(link), self._xattrs(path, entry))
-        elif type in flags and QUOTED(fields.get('link', '')):
+        elif type in flags and (type != 'link' or fields.get('link') and QUOTED(fields['link'])):
             target = unquote(fields.get('link', '')) if type == 'link' else b''
             self.tar.member(path, entry, flags[type], 0, target, self._xattrs(path, entry))
         elif type == 'socket':

@@ -192,6 +192,13 @@ EOF
 # a line of a tree: one of its tags or fields
 { print (ENVIRON["NAME"] == "tree" ? tag($0, "tree") : field($0, ENVIRON["NAME"])) }
 EOF
+	cat >entry.awk <<'EOF'
+# a tree: the line of the entry ./NAME
+$1 == ENVIRON["NAME"] && !refused($0) {
+	print
+	exit
+}
+EOF
 	cat >name.awk <<'EOF'
 # the last part of a path, or nothing: a name that a directory can have
 NR == 1 && is_entry("./" $0) { name = $0 }
@@ -651,7 +658,7 @@ function entry(what, path, link, line,  type, name, reason, pax) {
 		member(path, line, 1, 0, link, "")
 	else if (type == "dir")
 		member(path, line, 5, 0, "", pax)
-	else if (type == "link" && is_quoted(field(line, "link")))
+	else if (type == "link" && field(line, "link") != "" && is_quoted(field(line, "link")))
 		member(path, line, 2, 0, field(line, "link"), pax)
 	else if (type == "char" || type == "block")
 		member(path, line, type == "char" ? 3 : 4, 0, "", pax)
@@ -980,7 +987,9 @@ put_together() { # FILE OFFSET LENGTH NAME: an object that a list describes
 	*) # it may be large, so it is not kept: assemble runs again when its contents are printed
 		rm -f pipe
 		mkfifo pipe || return
-		assemble "lists/${4#*/}" | tee pipe | sha256sum >sum | wc -c <pipe >bytes # with & a shell needs /dev/null
+		# not with &, for which a shell needs /dev/null
+		# shellcheck disable=SC2259,SC2260 # no data goes through the last |
+		assemble "lists/${4#*/}" | tee pipe | sha256sum >sum | wc -c <pipe >bytes
 		read -r sum _ <sum
 		[ "blob/$sum" = "$4" ] || return
 		echo "$4 list $(tr -d ' ' <bytes)" >>have
@@ -1090,7 +1099,7 @@ find_entry() { # SNAPSHOT[:PATH]: sets line, of a tree; entry, its name, quoted;
 		path=${path#/}
 		case $part in '' | .) continue ;; esac
 		tree
-		line=$(NAME=./$part awk '$1 == ENVIRON["NAME"] { print; exit }' "$tree")
+		line=$(NAME=./$part awk -f text.awk -f entry.awk "$tree")
 		[ -n "$line" ] || die "there is no '$part' in '${inside:-/}${entry}' of that snapshot"
 		inside=$inside${entry:+$entry/}
 		entry=$part
