@@ -32,7 +32,7 @@ test_expect_success 'it names every file at the top of a store' '
 '
 test_expect_success 'no line that is set in is in a section that is not tested' '
 	for title in "EVERYTHING BY ITSELF" "BY HAND: FIND A DIRECTORY" "BY HAND: GET A FILE" \
-		"ALL OBJECTS AT ONCE, AND WHEN AN INDEX IS LOST" "IS IT WHOLE?" \
+		"ALL OBJECTS AT ONCE, AND WHEN AN INDEX IS LOST" "IS IT WHOLE?" "IS A RESTORED DIRECTORY WHAT IT WAS?" \
 		"WHEN A PACK IS DAMAGED" "WHEN REFS ARE GONE"; do
 		section "$title"
 	done >tested
