@@ -8,10 +8,9 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from chkfs import codec, errors, pack, piecelist, publish, quote, refs, salvage, snapshot, tree, walk
+from chkfs import codec, errors, pack, piecelist, publish, quote, refs, salvage, snapshot, store, tree, walk
 from chkfs import key as keys
 from chkfs.objects import LIST_SUFFIX, SUFFIXES
-from chkfs.store import Store
 from chkfs.writer import LISTED_ABOVE
 
 _EMPTY = keys.of(b'')
@@ -36,12 +35,12 @@ class Dangling(NamedTuple):
 class Fsck:
     """One check of a store.  step is called with a path and this object (counts files and bytes) as it goes."""
 
-    def __init__(self, store: Store, step: Callable[[bytes, 'Fsck'], None] = lambda path, fsck: None):
+    def __init__(self, checked: store.Store, step: Callable[[bytes, 'Fsck'], None] = lambda path, fsck: None):
         self.files = 0  # of the store, that were read
         self.bytes = 0
         self.dangling: list[Dangling] = []
         self.leftovers: list[Problem] = []  # no problems: what a writer that died leaves beside what is whole
-        self._store, self._objects, self._step = store, store.objects, step
+        self._store, self._objects, self._step = checked, checked.objects, step
         self._refs: dict[str, str | None] = {}
         self._knows_refs = True
         self._snapshots: dict[str, snapshot.Snapshot] = {}
@@ -51,6 +50,7 @@ class Fsck:
 
     def check(self, full: bool = False, since: str | None = None) -> Iterator[Problem]:
         """Every problem.  full: read every byte; since: do not walk what that snapshot reaches."""
+        yield from self._check_written()
         yield from self._check_packs(full)
         yield from self._check_loose(full)
         # Others may be writing meanwhile: what is named is listed before what it names is looked for.
@@ -64,12 +64,27 @@ class Fsck:
     def repair(self) -> Iterator[str]:
         """Rebuilds indexes and refs, sets damaged files aside; a line for each thing done."""
         yield from self._salvage()
+        for name in store.refresh(self._store.root, (store.MISSING, store.ALTERED)):
+            yield f'{name}: written again'
         yield from self._rebuild_indexes()
         yield from self._set_aside()
         if self._knows_refs:
             yield from self._turn_back_refs()
             self._find_dangling()
             yield from self._recover_refs()
+
+    # ---- what explains a store ----
+
+    def _check_written(self) -> Iterator[Problem]:
+        try:
+            states = store.outdated(self._store.root)
+        except OSError as error:
+            yield Problem('unreadable', 'README, restore.sh or restore.py', errors.describe(error))
+            return
+        for name, state in states.items():
+            if state != store.EARLIER:
+                beside = ' and keeps this one beside it' if state == store.ALTERED else ''
+                yield Problem('readme', name, f'{state}: --repair writes it again{beside}')
 
     # ---- packs ----
 

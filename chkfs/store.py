@@ -1,5 +1,6 @@
 """A store: its directory, its config, its objects and refs.  Opened once and passed down."""
 
+import contextlib
 import os
 import re
 
@@ -14,6 +15,7 @@ DIRECTORIES = (b'objects', b'packs', b'refs', b'refs/backups', b'refs/tags', b'l
 
 # what explains a store and restores it without chkfs, in its top directory: name, mode
 WRITTEN = (('README', 0o600), ('restore.sh', 0o700), ('restore.py', 0o700))
+MISSING, EARLIER, ALTERED = 'missing', 'of an earlier version', 'altered'
 
 _WRITTEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'written')
 _CHUNKER = 'fastcdc-2020'
@@ -64,7 +66,12 @@ class Store:
         return ' '.join([self.objects.cache.epoch, *damaged])
 
     def writer(self, loose: bool = False) -> Writer:
-        """Adds objects; loose: small ones become files of their own instead of a pack."""
+        """Adds objects; loose: small ones become files of their own instead of a pack.
+
+        On the way, what explains the store is brought up to this version, unless somebody altered it.
+        """
+        with contextlib.suppress(errors.Error):  # where nothing can be written, the writer says so
+            refresh(self.root, (MISSING, EARLIER))
         sizes = [int(self.config[name]) for name in _CHUNK_SETTINGS]
         return Writer(self.objects, self.config['compression'], chunker.Parameters(*sizes), loose)
 
@@ -111,21 +118,39 @@ def written(name: str) -> bytes:
         return file.read()
 
 
-def refresh(root: bytes) -> list[str]:
+def outdated(root: bytes) -> dict[str, str]:
+    """Which of WRITTEN are not as this version writes them: name to MISSING, EARLIER or ALTERED.  Raises OSError."""
+    found = {}
+    for name, _ in WRITTEN:
+        data = _read_if_there(os.path.join(root, os.fsencode(name)))
+        if data is None:
+            found[name] = MISSING
+        elif data != written(name):
+            found[name] = EARLIER if keys.of(data) in _earlier() else ALTERED
+    return found
+
+
+def _earlier() -> set[str]:
+    """The SHA-256 of all that earlier versions wrote into a store."""
+    return {line.split()[0] for line in written('earlier').decode().splitlines() if not line.startswith('#')}
+
+
+def refresh(root: bytes, which=(MISSING, EARLIER, ALTERED)) -> list[str]:
     """Writes what explains a store as this version has it; gives the names of those that were not so.
 
     The old one is kept beside it as NAME.<first digits of its SHA-256>.  Raises Error.
     """
     renewed = []
     try:
+        states = outdated(root)
         for name, mode in WRITTEN:
-            path = os.path.join(root, os.fsencode(name))
-            old, new = _read_if_there(path), written(name)
-            if old == new:
+            if states.get(name) not in which:
                 continue
+            path = os.path.join(root, os.fsencode(name))
+            old = _read_if_there(path)
             if old is not None:
                 publish.replace(path + b'.' + keys.of(old)[:12].encode(), old)
-            publish.replace(path, new, mode)
+            publish.replace(path, written(name), mode)
             renewed.append(name)
     except OSError as error:
         raise errors.Error(f"cannot write into '{quote.readable(root)}': {errors.describe(error)}") from error

@@ -89,4 +89,46 @@ test_expect_success 'what does not belong into a store is named' '
 	test_expect_code 1 chkfs-fsck >out
 	grep -q "^stray packs/notes" out
 '
+test_expect_success 'README, restore.sh, restore.py: missing and altered ones are named and written again, the altered one kept' '
+	rm -rf store
+	chkfs-init
+	chkfs-backup -q data
+	cp -R store fresh
+	rm store/README
+	echo "echo hello" >store/restore.sh
+	test_expect_code 1 chkfs-fsck >out
+	diff - out <<-END
+	readme README: missing: --repair writes it again
+	readme restore.sh: altered: --repair writes it again and keeps this one beside it
+	END
+	test_expect_code 1 chkfs-fsck --repair >out
+	grep -qx "repaired README: written again" out
+	grep -qx "repaired restore.sh: written again" out
+	for name in README restore.sh restore.py; do cmp fresh/$name store/$name; done
+	[ "$(cat store/restore.sh.*)" = "echo hello" ]
+	chkfs-fsck >out
+	[ ! -s out ]
+'
+test_expect_success 'those of an earlier version are no problem; the next backup brings them up, and keeps the old ones' '
+	for name in README restore.sh restore.py; do cp "$ROOT/tests/data/store-1/gzip/$name" store/; done
+	chkfs-fsck >out
+	[ ! -s out ]
+	chkfs-fsck --repair >out
+	[ ! -s out ]
+	chkfs-backup -q data
+	for name in README restore.sh restore.py; do
+		cmp fresh/$name store/$name
+		old=$ROOT/tests/data/store-1/gzip/$name
+		cmp "$old" "store/$name.$(sha256sum <"$old" | cut -c -12)"
+	done
+'
+test_expect_success 'a backup writes a missing README, and leaves an altered one alone' '
+	rm store/restore.py
+	echo "my notes" >store/README
+	chkfs-backup -q data
+	cmp fresh/restore.py store/restore.py
+	[ "$(cat store/README)" = "my notes" ]
+	test_expect_code 1 chkfs-fsck >out
+	[ "$(cut -d : -f 1 out)" = "readme README" ]
+'
 test_done

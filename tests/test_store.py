@@ -333,3 +333,66 @@ def test_a_copy_of_a_store_is_a_store_of_its_own(make_store, tmp_path):
         ours.put('blob', b'anything')
         ours.checkpoint()
         assert not ours.has('blob', found)
+
+
+# ---- what explains it ----
+
+NAMES = ['README', 'restore.sh', 'restore.py']
+
+
+def explaining(root, name):
+    return os.path.join(root, name.encode())
+
+
+def test_a_new_store_explains_itself(root):
+    stores.create(root)
+    assert stores.outdated(root) == {}
+    assert [name for name, _ in stores.WRITTEN] == NAMES
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_what_the_golden_stores_hold_is_of_an_earlier_version_or_this_one(root, name):
+    stores.create(root)
+    golden = os.path.join(os.path.dirname(__file__), 'data/store-1/gzip', name)
+    write(explaining(root, name), read(golden))
+    assert stores.outdated(root).get(name) in (None, stores.EARLIER)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_missing_and_an_altered_one_are_told_apart(root, name):
+    stores.create(root)
+    write(explaining(root, name), b'altered')
+    assert stores.outdated(root) == {name: stores.ALTERED}
+    os.unlink(explaining(root, name))
+    assert stores.outdated(root) == {name: stores.MISSING}
+
+
+def test_refresh_keeps_the_old_one_beside(root):
+    stores.create(root)
+    write(explaining(root, 'README'), b'altered')
+    assert stores.refresh(root, (stores.MISSING, stores.EARLIER)) == []
+    assert stores.refresh(root) == ['README']
+    assert stores.outdated(root) == {}
+    beside = [name for name in os.listdir(root) if name.startswith(b'README.')]
+    assert [read(os.path.join(root, name)) for name in beside] == [b'altered']
+    assert stores.refresh(root) == []
+
+
+def test_a_writer_writes_what_is_missing_and_not_what_somebody_altered(root):
+    stores.create(root)
+    os.unlink(explaining(root, 'restore.sh'))
+    write(explaining(root, 'README'), b'altered')
+    with stores.Store(root).writer():
+        pass
+    assert stores.outdated(root) == {'README': stores.ALTERED}
+
+
+def test_a_writer_that_cannot_write_them_leaves_it_to_the_objects_to_say_so(root, monkeypatch):
+    def refuse(*_):
+        raise OSError(30, 'Read-only file system')
+
+    stores.create(root)
+    os.unlink(explaining(root, 'README'))
+    monkeypatch.setattr(publish, 'replace', refuse)
+    stores.Store(root).writer()
+    assert stores.outdated(root) == {'README': stores.MISSING}
