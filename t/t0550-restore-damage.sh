@@ -80,8 +80,8 @@ test_expect_success 'indexes deleted' '
 test_expect_success 'indexes cut short, empty, and of nonsense' '
 	whole
 	for index in store/packs/*.index; do
-		head -n 20 "$index" >cut
-		cp cut "$index"
+		head -n 20 "$index" >beginning
+		cp beginning "$index"
 	done
 	restores 0 src
 	[ "$(lost)" = 0 ]
@@ -170,8 +170,8 @@ test_expect_success 'a missing file: compressed; damaged; cut; empty' '
 	restores 3 src
 	[ "$(cat lost)" = ./compressed ]
 	check_says "^objects/blob/.*\\.gz$"
-	head -c 300 "$gz" >cut
-	cp cut "$gz"
+	head -c 300 "$gz" >beginning
+	cp beginning "$gz"
 	restores 3 src
 	: >"$gz"
 	test_expect_code 128 python3 store/restore.py cat src:compressed >out 2>err
