@@ -61,7 +61,7 @@ check_says() { # PATTERN: check of both prints a line like that, and says 1
 	test_expect_code 1 sh store/restore.sh check >out 2>err || return
 	grep -q "$1" out || return
 	test_expect_code 1 python3 store/restore.py check >out.py 2>err || return
-	sort out >a && sort out.py | diff a -
+	grep -v ': ' out | sort >a && grep -v ': ' out.py | sort | diff a - # of a damaged frame, the one may get more
 }
 
 test_expect_success 'a whole store: nothing is lost, nothing said' '
@@ -124,7 +124,7 @@ test_expect_success 'a pack cut in half: the first half is had' '
 	head -c $((size / 2)) "$pack" >half
 	cp half "$pack"
 	trees=$(grep "^tree/" "${pack%.tar.gz}.index" | cut -d " " -f 3 | sort -n | tail -n 1)
-	if [ "$trees" -lt $((size / 2)) ]; then
+	if [ "${trees:-0}" -lt $((size / 2)) ]; then
 		restores 3 src
 		[ "$(lost)" -ge 5 ]
 		[ "$(lost)" -lt 330 ]

@@ -480,7 +480,7 @@ def _salvage(suffix, data, most=64 << 20):
     }.get(suffix)
     if new is None:
         return _unzstd_outside(data)[0] if suffix else data
-    for step in (1 << 16, 16):  # what comes before the damage counts, to the last byte
+    for step in (1 << 16, 1):  # what comes before the damage counts, to the last byte
         stream, parts, size = new(), [], 0
         try:
             for start in range(0, len(data), step):
@@ -949,10 +949,9 @@ def _check_pack(store, path, suffix, index, lists):
         yield shown_path
     if os.path.exists(index) and not index_is_whole(index):
         yield os.path.relpath(index, store.root)
-    for line in store._index(path, suffix, index):
-        words = line.split()
-        if len(words) != 4 or not MEMBER_NAME(words[0]):
-            continue
+    lines = [line.split() for line in store._index(path, suffix, index)]
+    lines = [words for words in lines if len(words) == 4 and MEMBER_NAME(words[0]) and all(map(str.isdigit, words[1:]))]
+    for words in sorted(lines, key=lambda words: int(words[2])):  # by frames: each is unpacked once
         if words[0].endswith('.list'):
             lists.add(words[0][:-5])
             continue
