@@ -194,18 +194,23 @@ class Case:
         except errors.Error as error:
             return [f'the store cannot be read: {error}']
 
-    def _compare(self, store: stores.Store, name: str, source: str) -> list[str]:
-        back = os.path.join(self.path, 'back')
+    def restored(self, store: stores.Store, name: str) -> tuple[dict, list[str]]:
+        """What a snapshot restores to, and what was said about it.  Raises Error."""
+        back, said = os.path.join(self.path, 'back'), []
         try:
-            said: list[str] = []
             entry = revision.tree_of(store, name).entry
             checkout.Checkout(store.objects, said.append, said.append).restore(entry, os.fsencode(back))
-            is_equal = self.world.look(os.fsencode(back)) == self.world.trees[source]
-            return [] if is_equal and not said else [f'{name} does not restore to {source}: {"; ".join(said)}']
-        except errors.Error as error:
-            return [f'{name} does not restore: {error}']
+            return self.world.look(os.fsencode(back)), said
         finally:
             shutil.rmtree(back, ignore_errors=True)
+
+    def _compare(self, store: stores.Store, name: str, source: str) -> list[str]:
+        try:
+            found, said = self.restored(store, name)
+        except errors.Error as error:
+            return [f'{name} does not restore: {error}']
+        is_equal = found == self.world.trees[source] and not said
+        return [] if is_equal else [f'{name} does not restore to {source}: {"; ".join(said)}']
 
     def finish(self, operation: str) -> list[str]:
         """Runs the operation undisturbed; complaints about it and about what it makes."""

@@ -36,12 +36,14 @@ def init(command, store: str, sources: dict[str, str]) -> int:
     return command('chkfs-init', store)[0]
 
 
-def update_ref(command, store: str, sources: dict[str, str]) -> int:
-    return command('chkfs-update-ref', '--store', store, 'refs/tags/deep/again', 'refs/backups/first')[0]
+def update_ref(
+    command, store: str, sources: dict[str, str], ref: str = 'refs/tags/deep/again', to: str = 'refs/backups/first'
+) -> int:
+    return command('chkfs-update-ref', '--store', store, ref, to)[0]
 
 
 def move_ref(command, store: str, sources: dict[str, str]) -> int:
-    return command('chkfs-update-ref', '--store', store, 'refs/backups/other', 'refs/backups/first')[0]
+    return update_ref(command, store, sources, 'refs/backups/other')
 
 
 def repair(command, store: str, sources: dict[str, str]) -> int:

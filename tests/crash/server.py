@@ -8,6 +8,7 @@ Nothing in here changes what chkfs does but sizes.py, and what a negative contro
 import ctypes
 import json
 import os
+import signal
 import sys
 import traceback
 
@@ -17,6 +18,7 @@ import sizes
 
 from chkfs import cli
 
+_HUNG_SECONDS = 300  # of runs that take less than one
 _BECOME_REAPER = 36  # PR_SET_CHILD_SUBREAPER
 
 
@@ -71,18 +73,31 @@ def start(run: dict) -> int:
         os._exit(status)
 
 
+def wait_for(pids: list[int]) -> list[int]:
+    """Waits until nothing of any run is left; what hangs is killed, and has the status -SIGALRM."""
+    ended, hung = {}, set()
+
+    def kill(number, frame):
+        for pid in set(pids) - set(ended):
+            hung.add(pid)
+            os.killpg(pid, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, kill)
+    signal.alarm(_HUNG_SECONDS)
+    while True:
+        try:
+            pid, status = os.wait()
+        except ChildProcessError:
+            break
+        ended[pid] = os.waitstatus_to_exitcode(status)
+    signal.alarm(0)
+    return [-signal.SIGALRM if pid in hung else ended[pid] for pid in pids]
+
+
 def main() -> None:
     ctypes.CDLL(None).prctl(_BECOME_REAPER, 1, 0, 0, 0)
     for line in sys.stdin:
-        pids = [start(run) for run in json.loads(line)]
-        ended = {}
-        while True:  # until nothing of any run is left
-            try:
-                pid, status = os.wait()
-            except ChildProcessError:
-                break
-            ended[pid] = os.waitstatus_to_exitcode(status)
-        print(json.dumps([ended[pid] for pid in pids]), flush=True)
+        print(json.dumps(wait_for([start(run) for run in json.loads(line)])), flush=True)
 
 
 with sizes.smaller():

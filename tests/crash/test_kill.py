@@ -19,10 +19,29 @@ def test_killed_at_each_step(world, sample, count, name):
     for step, tear in points:
         with world.case(operation.begins) as case:
             killed = case.run(name, kill=step, tear=tear)
-            found = case.complaints() + case.finish(name)
+            found = [] if killed.status in (-9, *operation.done) else [f'it ended by itself: {killed.errors}']
+            found += case.complaints() + case.finish(name)
             complaints += [f'killed at {step}{" torn" * tear} (status {killed.status}): {line}' for line in found]
     count('steps at which an operation was killed', len(points))
     assert not complaints, '\n'.join(complaints)
+
+
+def test_the_backup_has_everything(world):
+    """What is swept here would prove little without."""
+    with world.case('one') as case:
+        calls = case.run('backup').calls
+    moved = [(os.path.basename(os.path.dirname(call.path)), call.other) for call in calls if call.name == 'rename']
+    made = [path.removeprefix(case.store) for _, path in moved]
+    first_run = {path for run, path in moved if run == moved[0][0]}
+    assert sum(path.startswith('/packs/') and not path.endswith('.index') for path in made) > 2
+    assert any(path.startswith('/objects/blob/') and path.endswith('.gz') for path in made)
+    assert any(path.startswith('/objects/blob/') and len(path.partition('.')[0]) == len(path) for path in made)
+    assert sum(path.startswith('/objects/snapshot/') for path in made) == 1
+    assert '/refs/backups/second' in made
+    assert len({call.pid for call in calls if call.name == 'write' and f'/{moved[0][0]}/' in call.path}) > 1, 'workers'
+    published = [call.name == 'syncfs' for call in calls if call.name == 'syncfs' or call.other in first_run]
+    assert sum(one and not two for one, two in zip(published, published[1:])) > 1, 'checkpoints'
+    assert any(b'.list ' in call.data for call in calls if call.path.endswith('index')), 'a list in a pack'
 
 
 def test_it_would_notice_files_that_are_written_where_readers_look(world, sample):
