@@ -85,7 +85,7 @@ class Objects:
         Raises Damaged when no list of it can be read.
         """
         problems: list[str] = []
-        for look_again in (self._reload, None):
+        for look_again in (self.look_again, None):
             rows = self.cache.find(type, key)
             files = self._loose(type, key) if self._has_loose(type, key) else {}
             if any(not listed for _, listed, *_ in rows) or any(suffix != LIST_SUFFIX for suffix in files):
