@@ -131,6 +131,7 @@ class Progress:
         if sys.stderr.isatty() and not args.quiet:
             from tqdm import tqdm
 
+            tqdm.monitor_interval = 0  # no thread of its own: there will be forks
             self._bar = tqdm(unit='B', unit_scale=True, leave=False, dynamic_ncols=True)
 
     def __call__(self, path: bytes, done) -> None:

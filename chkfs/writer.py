@@ -63,17 +63,22 @@ class Writer:
         return self
 
     def __exit__(self, *_):
-        for pool in (self._pool, self._publisher):
-            if pool is not None:
-                pool.shutdown(cancel_futures=True)
+        self._end_threads()
         if self._pack_fd >= 0:
             with contextlib.suppress(OSError):
                 os.close(self._pack_fd)
         self._run.__exit__()
 
     def prepare_to_branch(self) -> None:
-        """To be called before the processes are forked that will call branch()."""
+        """To be called before the processes are forked that will call branch().
+
+        No thread is left then: what it held at the fork, an import say, would be held in the child for ever.
+        """
         self._settle(0)
+        if self._pack is not None:
+            self._pack.settle()
+        self._end_checkpoint()
+        self._end_threads()
         if self._claims is None:
             self._claims = Claims()
             for key in self._new['blob']:
@@ -241,22 +246,29 @@ class Writer:
     def _pack_name(self) -> str:
         return self._name(f'pack.tar{codec.SUFFIXES[self._codec]}')
 
-    def _compressing(self):
+    def _end_threads(self) -> None:
+        for pool in (self._pool, self._publisher):
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
+        self._pool = self._publisher = None
+
+    def submit(self, function, *arguments):
+        """Has a thread call a function, as concurrent.futures executors do."""
         if self._pool is None:
             self._pool = _threads(1 if self._prefix else os.cpu_count() or 1)
-        return self._pool
+        return self._pool.submit(function, *arguments)
 
     def _put_packed(self, kind: str, type: str, key: str, data: bytes, suffix: str = '') -> None:
         if self._pack is None:
             self._pack_fd = self._run.create(self._pack_name())
-            self._pack = pack.Writer(self._pack_fd, self._codec, self._compressing())
+            self._pack = pack.Writer(self._pack_fd, self._codec, self)
         self._pack.add(kind, f'{type}/{key}{suffix}', data)
         self._count(type, key, len(data) + pack.BLOCK)
 
     def _put_loose(self, type: str, key: str, data: bytes, suffix: str | None = None) -> None:
         if type == 'snapshot':
             suffix = ''
-        self._waiting.append(self._compressing().submit(self._write_loose, type, key, data, suffix))
+        self._waiting.append(self.submit(self._write_loose, type, key, data, suffix))
         self._count(type, key, len(data))
         self._loose_keys.append((type, key))
         self._settle(_LOOSE_AT_ONCE)
@@ -275,7 +287,7 @@ class Writer:
         pieces: list[tuple[str, int]] = []
         hashing = deque()
         for piece in chunker.cut(blocks, self._chunks):
-            hashing.append((self._compressing().submit(keys.of, piece), piece))
+            hashing.append((self.submit(keys.of, piece), piece))
             whole.update(piece)
             size += len(piece)
             if len(hashing) > 2:

@@ -5,6 +5,7 @@ import hashlib
 import os
 import stat
 import subprocess
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -556,3 +557,17 @@ def test_a_branch_publishes_nothing(store, monkeypatch):
             if pool is not None:
                 pool.shutdown()
         assert not began
+
+
+def test_no_thread_is_left_when_processes_are_about_to_branch_off(store):
+    with store.writer() as writer:
+        before = threading.active_count()
+        for number in range(300):
+            writer.put('blob', noise(20_000, b'%d' % number))
+        writer.put('blob', noise(1 << 20, b'loose'))
+        assert threading.active_count() > before
+        writer.prepare_to_branch()
+        assert threading.active_count() == before
+        writer.put('blob', b'and on it goes')
+        writer.checkpoint()
+    assert reopened(store).objects.read('blob', key.of(b'and on it goes')) == b'and on it goes'
