@@ -19,6 +19,7 @@ from chkfs import errors
 
 INCOMING = b'incoming'
 LEFT, DAMAGED = b'left-', b'damaged-'  # what is set aside in it: of dead runs, by chkfs-fsck
+COPY = 'copy-'  # begins the name of a file in a run that holds only what is in the store already
 _WAYS_OUT = {
     errno.ENOSPC: '; what is complete is safe: make room and run it again',
     errno.EDQUOT: '; what is complete is safe: make room and run it again',

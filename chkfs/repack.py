@@ -12,7 +12,8 @@ It is the only part of chkfs that takes files of a store away, so here is why th
   name that is about to be removed holds, by its name, the same objects.
 - Readers that knew the old place look again, and find the new one: it was there before the old one went.
 
-A death at any moment leaves objects stored once or twice.  The next run finds the second copies.
+A death at any moment leaves objects stored once or twice.  The next run finds the second copies; what is left in
+incoming/ are copies too (publish.COPY), since nothing is removed before they have been moved out of there.
 """
 
 import hashlib
@@ -253,7 +254,7 @@ class Repack:
                     self._finish_pack()
         if self._new is None:
             self._packs_made += 1
-            name = f'pack{self._packs_made}'
+            name = f'{publish.COPY}pack{self._packs_made}'
             self._new = _NewPack(self._run.create(name), name, self._codec, self._pool)
         return self._new
 
@@ -436,7 +437,7 @@ class Repack:
                 if there or whole:
                     size = sum(map(len, blocks))
                 else:
-                    name = f'{type}-{key}-{len(problems)}{suffix}'
+                    name = f'{publish.COPY}{type}-{key}-{len(problems)}{suffix}'
                     size = self._write(name, codec.NAMES[suffix], blocks)
                 whole.append(path)
             except (errors.Damaged, OSError) as error:

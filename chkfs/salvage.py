@@ -32,9 +32,9 @@ def salvage(writer: Writer, root: bytes, note: Callable[[str], None] = lambda li
 
 
 def _store_blobs(writer: Writer, path: bytes, name: str) -> bool:
-    """Whether nothing else of worth is in the file: an index can be made again."""
+    """Whether nothing else of worth is in the file: an index can be made again, and a repack only copies."""
     kind = name.rpartition('-')[2]
-    if kind == 'index':
+    if kind == 'index' or name.startswith(publish.COPY):
         return True
     if kind.startswith('pack.tar'):
         return _store_members(path, kind, lambda type, key, listed, data: _store_blob(writer, type, listed, data))

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chkfs import cache, codec, errors, fsck, objects, pack, piecelist, publish, repack
+from chkfs import cache, codec, errors, fsck, objects, pack, piecelist, publish, repack, salvage
 from chkfs import key as keys
 from chkfs import store as stores
 
@@ -752,6 +752,25 @@ def test_killed_at_every_step(full, codec_name):
         shutil.rmtree(full.root)
         shutil.copytree(saved, full.root)
     assert 20 < number < 999
+
+
+@pytest.mark.parametrize('codec_name', [None, 'zstd'])
+def test_what_a_dead_one_leaves_in_incoming_is_cleared_away(full, codec_name):
+    before, left = everything(full.root), 0
+    for number in range(3, 12):
+        status = status_of(start(lambda at=number: die_at(at, lambda: run(full, codec_name))))
+        assert status in (0, -signal.SIGKILL)
+        left += sum(len(os.listdir(path)) for path in runs(full))
+        with full.writer() as writer:
+            salvage.salvage(writer, full.root)
+            assert writer.written_objects == 0
+        assert nothing_is_left(full) and everything(full.root) == before
+    assert left > 0
+
+
+def runs(store):
+    incoming = os.path.join(store.root, b'incoming')
+    return [os.path.join(incoming, name) for name in os.listdir(incoming)]
 
 
 def test_killed_at_random_moments_and_started_again(full):
