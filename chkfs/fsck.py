@@ -6,6 +6,7 @@ Repair only ever adds (indexes, refs) or sets aside (into incoming/damaged-...);
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from chkfs import codec, errors, pack, piecelist, publish, quote, refs, salvage, snapshot, store, tree, walk
@@ -63,9 +64,10 @@ class Fsck:
 
     def repair(self) -> Iterator[str]:
         """Rebuilds indexes and refs, sets damaged files aside; a line for each thing done."""
-        yield from self._salvage()
         for name in store.refresh(self._store.root, (store.MISSING, store.ALTERED)):
             yield f'{name}: written again'
+        yield from self._salvage()
+        yield from self._renew_packs()
         yield from self._rebuild_indexes()
         yield from self._set_aside()
         if self._knows_refs:
@@ -346,11 +348,40 @@ class Fsck:
             salvage.salvage(writer, self._store.root, lines.append)
         yield from lines
 
+    def _renew_packs(self) -> Iterator[str]:
+        """What is whole in a damaged pack goes into a new one, and the damaged one aside.
+
+        The next backup stores the rest again, where its source still has it.
+        """
+        for name in sorted(self._damaged_packs):
+            renewed, count = self._copy_whole(name)
+            if renewed != name:  # else its bytes were read wrong before
+                moved = publish.set_aside(self._store.root, f'packs/{name}')
+                index = f'packs/{pack.index_name(name)}'
+                if os.path.exists(os.path.join(self._store.root, index.encode())):
+                    publish.set_aside(self._store.root, index)
+                yield f'packs/{name}: moved to {moved}, its {count} whole objects are in packs/{renewed}'
+
+    def _copy_whole(self, name: str) -> tuple[str, int]:
+        """Makes a pack of what verifies in another one; gives its name and the number of its objects."""
+        codec_name = pack.codec_of(name)
+        with publish.Run(self._store.root) as run, ThreadPoolExecutor(1) as pool:
+            fd = run.create('pack')
+            copy = pack.Writer(fd, codec_name, pool)
+            for place, data in pack.whole_members(self._objects.pack_path(name), codec_name):
+                self._step(os.fsencode(name), self)
+                type, _, listed = pack.parse_name(place.name)
+                copy.add('tree' if type == 'tree' or listed else pack.kind_of(data), place.name, data)
+            renewed, index = copy.close()
+            publish.close(fd)
+            run.write('index', index)
+            run.publish([('pack', f'packs/{renewed}'), ('index', f'packs/{pack.index_name(renewed)}')])
+        return renewed, len(copy.places)
+
     def _rebuild_indexes(self) -> Iterator[str]:
-        """Lost and bad ones; and for a damaged pack one that names only what is whole, so that a backup stores
-        the rest again."""
+        """Lost and bad ones."""
         for name in self._pack_names()[0]:
-            if not self._index_fault(name) and name not in self._damaged_packs:
+            if not self._index_fault(name):
                 continue
             places = pack.scan(self._objects.pack_path(name), pack.codec_of(name))
             index = f'packs/{pack.index_name(name)}'
@@ -362,7 +393,7 @@ class Fsck:
             yield f'{index}: rebuilt, {len(places)} objects'
 
     def _set_aside(self) -> Iterator[str]:
-        """Damaged files of their own; a damaged pack stays, since its other frames are good."""
+        """Damaged files of their own."""
         for type, key, suffix, path in list(self._loose_files()):
             if type and self._known.get((type, key)) is not None and self._loose_fault(type, key, suffix, path, True):
                 yield f'{path}: moved to {publish.set_aside(self._store.root, path)}'

@@ -196,21 +196,25 @@ def index_name(file_name: str) -> str:
 
 
 def scan(path: bytes, codec_name: str) -> list[Place]:
-    """The places of all members that verify, read from the pack itself: the index made anew.
+    """The places of all members that verify, read from the pack itself: the index made anew."""
+    return [place for place, _ in whole_members(path, codec_name)]
+
+
+def whole_members(path: bytes, codec_name: str) -> Iterator[tuple[Place, bytes]]:
+    """(place, bytes) of all members that verify, of a pack however damaged.
 
     A list cannot be verified by itself and is taken as it stands.  A damaged frame is left out.
     """
-    places = []
     with open(path, 'rb') as file:
         for offset, length, plain in _scan_frames(file, codec_name):
             try:
                 for name, start, size in members(plain):
+                    data = plain[start : start + size]
                     _, key, listed = parse_name(name)
-                    if listed or keys.of(plain[start : start + size]) == key:
-                        places.append(Place(name, size, offset, length))
+                    if listed or keys.of(data) == key:
+                        yield Place(name, size, offset, length), data
             except errors.Damaged:
                 continue
-    return places
 
 
 def contents(path: bytes, codec_name: str) -> Iterator[tuple[str, bytes]]:

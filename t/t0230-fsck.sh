@@ -61,7 +61,7 @@ test_expect_success 'a flipped byte in a pack costs one frame; its paths are nam
 	test_expect_code 1 chkfs-fsck --full --repair >out
 	test_expect_code 1 chkfs-fsck >still
 	chkfs-backup -q data
-	chkfs-fsck >healed
+	chkfs-fsck --full >healed
 	[ ! -s healed ]
 	chkfs-restore -q data back
 	diff -r data back
@@ -75,8 +75,8 @@ test_expect_success 'a damaged file of its own is set aside, and the next backup
 	grep -q "^repaired objects/blob/.*moved to incoming/damaged-" out
 	[ ! -e "$file" ]
 	chkfs-backup -q data
-	test_expect_code 1 chkfs-fsck --full >healed
-	[ "$(grep -vc "^damaged packs/pack-" healed)" -eq 0 ] # of the test before: its other frames are still good
+	chkfs-fsck --full >healed
+	[ ! -s healed ]
 '
 test_expect_success 'a ref that holds no key is named; the other refs are checked all the same' '
 	echo nonsense >store/refs/backups/other

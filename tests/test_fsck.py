@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from chkfs import errors, fsck, pack, publish, snapshot, tree
+from chkfs import errors, fsck, key, pack, publish, snapshot, tree
 from chkfs import store as stores
 
 MEDIUM = hashlib.shake_128(b'medium').digest(300 << 10)
@@ -139,6 +139,32 @@ def test_a_damaged_pack_is_found_by_reading_all(made):
         ('damaged', f'blob/{made.small}', ()),
         ('missing', f'blob/{made.small}', (f'{made.snapshot}:dir/small',)),
     ]
+
+
+@pytest.mark.parametrize('codec_name', ['gzip', 'none'])
+def test_what_is_whole_in_a_damaged_pack_moves_to_a_new_one(make_store, put, codec_name):
+    store = make_store(codec_name)
+    whole = tree.HEADER.encode()
+    small, big = b'lost' * 1000, hashlib.shake_128(b'big').digest(9 << 20)
+    put(store, 'tree', whole)
+    put(store, 'blob', small, big)  # its list is in the pack, in a frame of its own
+    harmed = next(name for name in packs_of(store) if f'blob/{key.of(small)}' in names_in(store, name))
+    flip(store.objects.pack_path(harmed), 700 if codec_name == 'none' else 20)
+    work = fsck.Fsck(stores.Store(store.root))
+    assert {problem.where for problem in work.check(True)} == {f'packs/{harmed}', f'blob/{key.of(small)}'}
+    assert len(list(work.repair())) == 1
+    again = stores.Store(store.root)
+    assert list(fsck.Fsck(again).check(True)) == [] and list(fsck.Fsck(again).repair()) == []
+    assert not again.objects.has('blob', key.of(small))
+    assert again.objects.read('blob', key.of(big)) == big and again.objects.read('tree', key.of(whole)) == whole
+
+
+def packs_of(store):
+    return [name for name in os.listdir(os.path.join(os.fsdecode(store.root), 'packs')) if pack.codec_of(name)]
+
+
+def names_in(store, pack_name):
+    return [place.name for place in store.objects.places(pack_name)]
 
 
 def test_a_damaged_file_is_found_by_reading_all_and_set_aside(made):
