@@ -5,6 +5,7 @@ synopsis, options(parser) declares its arguments, and run(args) does it and retu
 """
 
 import argparse
+import contextlib
 import gc
 import importlib
 import os
@@ -24,19 +25,19 @@ COMMANDS = (
 
 def main(program: str) -> int:
     """Runs the command of that name (chkfs-init, ...) with sys.argv; gives the exit status."""
-    _require_utf8()
-    gc.set_threshold(200_000)  # nearly nothing here is cyclic, and there may be millions of entries
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
     program = os.path.basename(program)
-    module = importlib.import_module('chkfs.cmd.' + program.removeprefix('chkfs-').replace('-', '_'))
-    parser = make_parser(program, module)
-    if '_ARGCOMPLETE' in os.environ:
-        import argcomplete
-
-        argcomplete.autocomplete(parser)
     try:
+        _on_interrupts(_interrupt)
+        _require_utf8()
+        _open_standard_streams()
+        gc.set_threshold(200_000)  # nearly nothing here is cyclic, and there may be millions of entries
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        module = importlib.import_module('chkfs.cmd.' + program.removeprefix('chkfs-').replace('-', '_'))
+        parser = make_parser(program, module)
+        if '_ARGCOMPLETE' in os.environ:
+            import argcomplete
+
+            argcomplete.autocomplete(parser)
         status = module.run(parser.parse_args())
         sys.stdout.flush()
         return status
@@ -51,6 +52,8 @@ def main(program: str) -> int:
         where = f"'{quote.readable(os.fsencode(name))}': " if isinstance(name, (str, bytes)) else ''
         say(f'{program}: {where}{errors.describe(error) or "out of memory"}')
         return errors.FATAL
+    finally:
+        _on_interrupts(signal.SIG_DFL)  # Python has yet to end
 
 
 def make_parser(program: str, module) -> argparse.ArgumentParser:
@@ -78,8 +81,12 @@ def open_store(args) -> store.Store:
 
 def say(line: str) -> None:
     """A line for people, on standard error."""
-    sys.stdout.flush()
-    print(line, file=sys.stderr, flush=True)
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python would try again in the end, and change the exit status
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+    with contextlib.suppress(OSError):  # where nobody can be told, the status still tells
+        print(line, file=sys.stderr, flush=True)
 
 
 def reporter(args):
@@ -124,8 +131,7 @@ class Progress:
 
     def __init__(self, args):
         self._bar, self._verbose, self._stop = None, args.verbose, False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._ask_to_stop)
+        _on_interrupts(self._ask_to_stop)
         self._next = 0.0
         self._started = time.monotonic()
         if sys.stderr.isatty() and not args.quiet:
@@ -140,7 +146,7 @@ class Progress:
         Raises Interrupted after a signal: unlike in a signal handler, the caller is at a place where it can stop.
         """
         if self._stop:
-            raise errors.Interrupted('interrupted: what is stored so far will not be read again')
+            raise errors.Interrupted('interrupted')
         if self._bar is None and not self._verbose:
             return
         now = time.monotonic()
@@ -174,6 +180,20 @@ def _require_utf8() -> None:
     """File names pass through str in places; only Python's UTF-8 mode gives every byte back in every locale."""
     if sys.getfilesystemencoding().lower() != 'utf-8' and not sys.flags.utf8_mode:
         os.execv(sys.executable, [sys.executable, '-X', 'utf8', *sys.argv])
+
+
+def _open_standard_streams() -> None:
+    """What is closed of them becomes /dev/null: print() has somewhere to write, and no file of ours takes its place."""
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding='utf-8', errors='surrogateescape'))
+
+
+def _on_interrupts(handler) -> None:
+    """Who is told of signals that end us.  One that was ignored at the start (nohup) stays so."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def _interrupt(number, frame):

@@ -275,6 +275,26 @@ def test_a_signal_stops_at_a_safe_place_and_a_second_one_at_once(number):
         signal.sigpending()
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_was_ignored_at_the_start_stays_so(main, failing, number):
+    signal.signal(number, signal.SIG_IGN)
+    shown = progress()
+    os.kill(os.getpid(), number)
+    shown(b'', DONE)
+    failing(errors.Error('x'))
+    assert signal.getsignal(number) == signal.SIG_IGN
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_command_is_being_loaded_is_no_traceback(main, monkeypatch, number):
+    def load(name):
+        os.kill(os.getpid(), number)
+        raise AssertionError('not reached')
+
+    monkeypatch.setattr(importlib, 'import_module', load)
+    assert main('init') == (130, b'', 'chkfs-init: interrupted\n')
+
+
 # ---- the commands, from argv to records ----
 
 

@@ -34,6 +34,8 @@ def add_walk_options(parser):
 
 
 def run(args):
+    if not args.directory:
+        raise errors.Usage("which directory? '' is none")
     store = cli.open_store(args)
     progress = cli.Progress(args)
     started_ns = time.time_ns()
@@ -55,6 +57,8 @@ def run(args):
             options = _walk_options(args, store)
             work = ingest.Ingest(writer, store.scan_cache(), options, report, note, progress, checkpoint)
             result = work.store(source)
+    except errors.Interrupted:
+        raise errors.Interrupted('interrupted: what is stored so far will not be read again') from None
     finally:
         progress.close()
     if args.draft:
