@@ -148,4 +148,50 @@ test_expect_success 'run from the root directory, and from one that is gone' '
 	rmdir ../gone
 	chkfs ls one
 '
+closed() { # N COMMAND...: its exit status with each standard stream closed, and with all of them
+	wanted=$1
+	shift
+	for streams in "<&-" ">&-" "2>&-" "<&- >&- 2>&-"; do
+		code=0
+		eval "timeout 60 \"\$@\" </dev/null >out 2>err $streams" || code=$?
+		[ "$code" = "$wanted" ] || { echo "status $code with $streams: $*"; return 1; }
+		! grep -q "Traceback\|error" out err || { cat out err; return 1; }
+	done
+}
+test_expect_success 'standard streams that are closed are empty, or nobody listens' '
+	export CHKFS_STORE=$SCRATCH/store1
+	for command in "chkfs ls-tree one" "chkfs ls one" "chkfs log" "chkfs backup one" "chkfs write-tree one" "chkfs fsck" \
+		"chkfs hash-object --stdin" "chkfs cat-object --batch" "chkfs mktree" "chkfs for-each-ref"; do
+		closed 0 $command || exit 1
+	done
+	closed 128 chkfs ls none
+	closed 128 chkfs commit-snapshot
+	chkfs restore -q one back 2>&- >&-
+	[ -e back/file ]
+	chkfs ls none >out 2>&- || true
+	[ ! -s out ]
+'
+test_expect_success 'what cannot be written to a full disk is said' '
+	[ -e /dev/full ] || skip "there is no /dev/full here"
+	export CHKFS_STORE=$SCRATCH/store1
+	for command in "chkfs ls one" "chkfs backup one" "chkfs rev-parse one" "chkfs cat-object one:file" "chkfs log"; do
+		test_expect_code 128 $command 2>err >/dev/full || { cat err; exit 1; }
+		! grep Traceback err || exit 1
+	done
+'
+test_expect_success 'no directory is no directory: an unset variable does not back up the current one' '
+	export CHKFS_STORE=$SCRATCH/store1
+	test_expect_code 2 chkfs backup "" 2>err
+	grep -q "which directory" err
+'
+test_expect_success 'values that stand together with their option, and options that stand together' '
+	export CHKFS_STORE=$SCRATCH/store1
+	chkfs backup -qnname -m"a message" one
+	chkfs backup -q -n -dash -m -message one
+	chkfs log -n1 name | grep -qx "    a message"
+	chkfs log -n1 -- -dash | grep -qx "    -message"
+	test_expect_code 2 chkfs restore -qv name together
+	chkfs restore -qq name together
+	[ -e together/file ]
+'
 test_done
