@@ -9,7 +9,6 @@ open to their owner only.
 import contextlib
 import errno
 import os
-import signal
 import stat
 from collections import Counter
 from collections.abc import Callable
@@ -91,7 +90,8 @@ class Checkout:
         # hl tag and contents to the path of the first name restored: a tag that lies costs a link, not contents
         self._first_links: dict[tuple[str, str], list[bytes]] = {}
         self._top_fd = -1
-        self._maker = Maker(objects)
+        self._path = b''  # of the directory at hand
+        self._maker = Maker(objects, self._tick)
         self._crew: crew.Crew | None = None
         # the batch: (path, lines, attributes or None) of each descriptor
         self._parts: list[tuple[bytes, list[str], tuple | None]] = []
@@ -145,8 +145,8 @@ class Checkout:
 
     def _load(self, entry: tree.Entry, names: list[bytes]) -> _Level:
         """Reads a directory's tree and sorts its entries by what is to be done with them."""
-        path = b'/'.join(names)
-        self._step(path, self)
+        path = self._path = b'/'.join(names)
+        self._tick()
         level = _Level(entry, [], [], [])
         try:
             if (unread := entry.tag('unread')) is not None:
@@ -219,7 +219,7 @@ class Checkout:
         self._all_lines += self._batch_lines
         self._parts, self._fds, self._batch_lines, self._batch_bytes = [], [], 0, 0
         if self._crew is None and self._all_lines >= _MANY_LINES:
-            self._crew = crew.Crew(max(2, os.cpu_count() or 1), self._start_worker, self._take)
+            self._crew = crew.Crew(max(2, os.cpu_count() or 1), self._start_worker, self._take, self._tick)
         if self._crew is not None:
             self._crew.submit(parts, fds)
         else:
@@ -231,9 +231,10 @@ class Checkout:
 
     def _start_worker(self) -> Callable:
         """In a worker: a maker with its own cache connection and frames."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # the parent decides, and closes the line
         return Maker(self._objects.reopened()).make
+
+    def _tick(self) -> None:
+        self._step(self._path, self)
 
     def _settle(self) -> None:
         if self._crew is not None:
@@ -265,13 +266,14 @@ class Checkout:
         try:
             hard_link = entry.tag('hl')
             if hard_link is None or not self._link(fd, entry, hard_link, path, outcome):
-                self._step(path, self)
                 if entry.type == 'file':
                     self._maker.make_file(fd, path, entry, outcome)
                 else:
                     self._maker.make_other(fd, path, entry, names, outcome)
                 if hard_link is not None and not outcome.problems:
                     self._first_links[_file_of(entry, hard_link)] = [*names, entry.name]
+        except errors.Interrupted:
+            raise
         except (OSError, errors.Error, OverflowError, ValueError) as error:  # ValueError: NUL in a symlink's target
             outcome.miss(path, error)
         self._take(outcome.pack())
@@ -298,8 +300,9 @@ class Checkout:
 class Maker:
     """Creates entries in open directories and sets their attributes; used by the parent and by its workers."""
 
-    def __init__(self, objects: Objects):
-        self._objects = objects
+    def __init__(self, objects: Objects, step: Callable[[], None] = lambda: None):
+        """step is called for each chunk of a file, and may raise Interrupted."""
+        self._objects, self._step = objects, step
         self._owner = os.geteuid(), os.getegid()
 
     def make(self, parts: list[tuple[bytes, list[str], tuple | None]], fds: list[int]) -> tuple:
@@ -329,6 +332,8 @@ class Maker:
             self._create(fd, found.name, (data,), (mode, uid, gid, time_ns), path, outcome)
             outcome.files += 1
             outcome.bytes += size
+        except errors.Interrupted:
+            raise
         except (OSError, errors.Error, OverflowError) as error:
             outcome.miss(path, error)
 
@@ -364,6 +369,7 @@ class Maker:
         file = os.open(name, _CREATE, 0o600, dir_fd=fd)
         try:
             for chunk in chunks:
+                self._step()
                 written = os.write(file, chunk)
                 while written < len(chunk):
                     written += os.write(file, memoryview(chunk)[written:])

@@ -5,6 +5,7 @@ so they begin with all that their parent knows, and take jobs over Unix sockets 
 over).  Jobs and results are what marshal can hold.
 """
 
+import array
 import marshal
 import os
 import select
@@ -21,6 +22,8 @@ MOST_DESCRIPTORS = 200  # of one job; Linux takes at most 253 in a message
 _LENGTHS = struct.Struct('<II')  # bytes of the record, number of descriptors
 _JOBS_AHEAD = 2  # the one that a worker is at, and one more so that it need not wait
 _WAIT_SECONDS = 0.5
+_SEND = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL  # a worker that died is an error, not the death of its parent
+_STOP = signal.SIGUSR1  # unlike those that end us, it is not sent to a whole group by a person
 
 
 class Crew:
@@ -78,9 +81,11 @@ class Crew:
             self._take_results()
 
     def close(self) -> None:
-        """Ends the workers, after the job that each is at."""
+        """Ends the workers: what one is still at meets a KeyboardInterrupt."""
         for worker in self._workers:
             worker.close()
+        for pid in self._pids:
+            os.kill(pid, _STOP)
         for pid in self._pids:
             os.waitpid(pid, 0)
         self._workers, self._pids = {}, []
@@ -93,10 +98,10 @@ class Crew:
                 self._receive(worker)  # what it says is read first, so that the two never both wait to send
                 try:
                     if header:
-                        socket.send_fds(worker, header, fds, socket.MSG_DONTWAIT)
+                        worker.sendmsg(header, _rights(fds), _SEND)  # socket.send_fds() forgets the flags
                         header = []
                     else:
-                        record = record[worker.send(record, socket.MSG_DONTWAIT) :]
+                        record = record[worker.send(record, _SEND) :]
                 except BlockingIOError:
                     pass
         except OSError as error:
@@ -107,7 +112,7 @@ class Crew:
         """Waits for results, or until a worker takes more; keeps the results for _take_results."""
         busy = [worker for worker, jobs in self._workers.items() if jobs]
         ready, takes, _ = select.select(busy, [writable] if writable else [], [], _WAIT_SECONDS)
-        if not ready and writable is None:
+        if writable is None:
             self._idle()  # which may raise, but not between the parts of a job
         for worker in ready:
             header = _read(worker, _LENGTHS.size)
@@ -131,6 +136,7 @@ def _work(parent: socket.socket, start: Callable[[], Callable]) -> None:
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # the parent decides, and closes the line
+        signal.signal(_STOP, _stop)
         function = start()
         while True:
             header, fds, _, _ = socket.recv_fds(parent, _LENGTHS.size, MOST_DESCRIPTORS + 1)
@@ -153,6 +159,14 @@ def _work(parent: socket.socket, start: Callable[[], Callable]) -> None:
         pass  # the parent is gone, or going
     finally:
         os._exit(status)
+
+
+def _rights(fds: list[int]) -> list[tuple]:
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))]
+
+
+def _stop(number, frame):
+    raise KeyboardInterrupt
 
 
 def _read(peer: socket.socket, size: int) -> bytes | None:

@@ -835,6 +835,28 @@ def test_the_step_function_hears_of_every_directory(backup, store, full, tmp_pat
     assert {b'', b'names', b'sub', b'sub/deep', b'sub/deep/er', b'closed', b'no files'} <= set(steps)
 
 
+@pytest.mark.parametrize('count', [1, 3000])
+def test_somebody_who_asks_to_stop_is_heard_within_a_file(store, put, make, tmp_path, count):
+    big = hashlib.shake_128(b'big').digest(20 << 20)
+    put(store, 'blob', big)
+    calls = [0]
+
+    def step(path, work):
+        calls[0] += 1
+        if calls[0] == 4:  # with one file: in the middle of it
+            raise errors.Interrupted('stop')
+
+    root = os.fsencode(tmp_path / 'out')
+    lines = []
+    with pytest.raises(errors.Interrupted):
+        entry = make(*[file_line(f'big{number:04}', big) for number in range(count)])
+        checkout.Checkout(store.objects, lines.append, step=step).restore(entry, root)
+    assert lines == []
+    for name in os.listdir(root):
+        assert os.stat(os.path.join(root, name)).st_size == len(big)
+    assert len(os.listdir(root)) < 100
+
+
 def test_a_hard_link_tag_that_lies_does_not_give_a_file_the_contents_of_another(restore, make, store, put):
     put(store, 'blob', b'one', b'two')
     restored = restore(make(file_line('a', b'one', rest=' tags=hl:a'), file_line('b', b'two', rest=' tags=hl:a')))

@@ -169,12 +169,32 @@ def test_closing_leaves_no_process_and_no_descriptor():
             os.kill(pid, 0)
 
 
-def test_closing_waits_for_the_job_at_hand(tmp_path):
+def test_closing_interrupts_the_job_at_hand(tmp_path):
     def slow(job, fds):
-        time.sleep(0.05)
-        (tmp_path / 'done').touch()
+        try:
+            (tmp_path / 'begun').touch()
+            time.sleep(60)
+        except BaseException:
+            (tmp_path / 'tidied up').touch()
+            raise
 
     made = crew.Crew(1, lambda: slow, lambda result: None)
     made.submit(None, [])
+    while not (tmp_path / 'begun').exists():
+        time.sleep(0.01)
     made.close()
-    assert (tmp_path / 'done').exists()
+    assert (tmp_path / 'tidied up').exists()
+
+
+def test_a_worker_that_died_while_it_had_nothing_to_do_is_an_error(make):
+    old = signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as in every command
+    try:
+        made, _ = make(lambda job, fds: None, 1)
+        made.submit(None, [])
+        made.finish()
+        os.kill(made._pids[0], signal.SIGKILL)
+        os.waitid(os.P_PID, made._pids[0], os.WEXITED | os.WNOWAIT)
+        with pytest.raises(errors.Error, match='died'):
+            made.submit(None, [])
+    finally:
+        signal.signal(signal.SIGPIPE, old)
