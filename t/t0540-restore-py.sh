@@ -166,7 +166,7 @@ for version in 3.6 3.7 3.8 3.9 3.10 3.12 3.13 3.14; do
 	VERSION=$version
 	export VERSION
 	test_expect_success "Python $VERSION gives the same" '
-		need "python$VERSION"
+		"python$VERSION" -c "" 2>/dev/null || skip "there is no Python $VERSION"
 		golden gzip
 		for words in list "ls everything" "cat everything:listed" "tar everything" "tar special" check; do
 			# shellcheck disable=SC2086 # words
