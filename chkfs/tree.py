@@ -161,8 +161,14 @@ def format_lines(name: bytes, rest: str, tags: str = '') -> str:
         return f'./{quoted} {rest} tags={tags}\n' if tags else f'./{quoted} {rest}\n'
     tags = f',{tags}' if tags else ''
     if quote.encoding(name) == 'utf-8':
-        return f'# {quote.readable(name)}\n./{quoted} {rest} tags=enc:utf-8{tags}\n'
+        return f'# {_comment(name)}\n./{quoted} {rest} tags=enc:utf-8{tags}\n'
     return f'./{quoted} {rest} tags=enc:unknown{tags}\n'
+
+
+def _comment(name: bytes) -> str:
+    """A name for people; a backslash at the end would make libarchive take the next line for a part of it."""
+    text = quote.readable(name)
+    return f'{text} .' if text.endswith('\\') else text
 
 
 def format(lines: Iterable[str]) -> bytes:
@@ -188,6 +194,8 @@ def parse_line(line: str) -> Entry:
         fields = dict([pair.split('=', 1) for pair in pairs])
     except ValueError:
         raise errors.Damaged(f'not an entry: {line[:80]!r}') from None
+    if len(fields) != len(pairs):
+        raise errors.Damaged(f'a keyword twice: {line[:80]!r}')
     if word == '.':
         return Entry(b'.', fields)
     if not word.startswith('./'):
@@ -217,24 +225,34 @@ def check_name(name: bytes) -> None:
 
 
 def check(entry: Entry) -> None:
-    """Raises Damaged unless the entry is complete and every value can be read."""
+    """Raises Damaged unless the entry is complete and every value is one that chkfs would write."""
     check_name(entry.name)
     contents = ('size',) if entry.tag('unread') is not None else ('size', 'sha256digest')
     needed = {'file': contents, 'link': ('link',), 'char': ('device',), 'block': ('device',)}
+
+    def wrong(what: str) -> errors.Damaged:
+        return errors.Damaged(f'{quote.readable(entry.name)}: {what}')
+
     if entry.type not in TYPES:
-        raise errors.Damaged(f'{quote.readable(entry.name)}: unknown type {entry.type[:80]!r}')
+        raise wrong(f'unknown type {entry.type[:80]!r}')
     for word in ('mode', *needed.get(entry.type, ())):
         if word not in entry.fields:
-            raise errors.Damaged(f'{quote.readable(entry.name)}: {word} is missing')
-    for word in entry.fields:
+            raise wrong(f'{word} is missing')
+    for word, text in entry.fields.items():
         if word not in KEYWORDS:
-            raise errors.Damaged(f'{quote.readable(entry.name)}: unknown keyword {word[:80]!r}')
+            raise wrong(f'unknown keyword {word[:80]!r}')
+        if not (text.isascii() and text.isprintable()):
+            raise wrong(f'{word} is not quoted: {text[:80]!r}')
     if entry.type == 'dir' and entry.key is None and entry.tag('again') is None:
-        raise errors.Damaged(f'{quote.readable(entry.name)}: a directory without tags=tree:KEY')
+        raise wrong('a directory without tags=tree:KEY')
     # reading a property is what checks its value
-    _ = entry.mode, entry.uid, entry.gid, entry.size, entry.time_ns, entry.key
-    if 'link' in entry.fields:
-        _ = entry.link
+    _ = entry.uid, entry.gid, entry.size, entry.time_ns, entry.key
+    if entry.mode > 0o7777:
+        raise wrong(f'mode out of range: {entry.fields["mode"]}')
+    if '.' not in entry.fields.get('time', '.'):
+        raise wrong(f'time without nine digits after a dot: {entry.fields["time"][:80]}')
+    if 'link' in entry.fields and (not entry.link or b'\0' in entry.link):
+        raise wrong('a target that no link can have')
     if 'device' in entry.fields:
         _ = entry.device
 

@@ -96,7 +96,7 @@ def test_a_name_of_any_bytes_survives_a_line(name):
     assert all(comment.startswith('# ') for comment in comments)
 
 
-@given(st.dictionaries(names, st.binary(max_size=50), max_size=20))
+@given(st.dictionaries(names, st.binary(min_size=1, max_size=50).filter(lambda raw: b'\0' not in raw), max_size=20))
 def test_a_directory_survives_build_and_parse(links):
     made = [
         entry(name, f'type=link mode=0777 uid=1 gid=1 time=-1.500000000 link={quote.quote(target)}')
@@ -210,7 +210,6 @@ def test_a_property_decodes_its_field():
     assert (directory.key, directory.tag('treehouse'), directory.tag('tre')) == (KEY, '1', None)
 
 
-@pytest.mark.xfail(strict=True, reason='tree.format_lines: for libarchive such a comment swallows the entry below it')
 def test_a_comment_does_not_end_in_a_backslash():
     for name in ('é\\', 'é\\\\', 'ü \\'):
         comment = tree.format_lines(name.encode(), FILE).split('\n')[0]
