@@ -330,8 +330,7 @@ class Maker:
             _, mode, uid, gid, size, time_ns, key = plain
             data = self._objects.view('blob', key)
             self._create(fd, found.name, (data,), (mode, uid, gid, time_ns), path, outcome)
-            outcome.files += 1
-            outcome.bytes += size
+            self._count(size, len(data), path, outcome)
         except errors.Interrupted:
             raise
         except (OSError, errors.Error, OverflowError) as error:
@@ -342,9 +341,14 @@ class Maker:
         if entry.key is None:
             raise errors.Error(f'could not be read when it was stored ({entry.tag("unread")})')
         chunks = self._objects.chunks('blob', entry.key)
-        self._create(fd, entry.name, chunks, _attributes(entry), path, outcome)
+        size = self._create(fd, entry.name, chunks, _attributes(entry), path, outcome)
+        self._count(entry.size, size, path, outcome)
+
+    def _count(self, said: int | None, size: int, path: bytes, outcome: Outcome) -> None:
         outcome.files += 1
-        outcome.bytes += entry.size or 0
+        outcome.bytes += size
+        if said not in (None, size):  # the key says what the file is: these are its bytes
+            outcome.cannot_set('size', path, f'it has {size} bytes, its line says {said}')
 
     def make_other(self, fd: int, path: bytes, entry: tree.Entry, names: list[bytes], outcome: Outcome) -> None:
         """A symlink, device, fifo or socket; for a directory that is another one again, a symlink to that."""
@@ -365,15 +369,18 @@ class Maker:
             raise errors.Damaged(f'unknown type {kind[:80]!r}')
         self._set_by_name(fd, entry, attributes, path, outcome)
 
-    def _create(self, fd: int, name: bytes, chunks, attributes: tuple, path: bytes, outcome: Outcome) -> None:
-        file = os.open(name, _CREATE, 0o600, dir_fd=fd)
+    def _create(self, fd: int, name: bytes, chunks, attributes: tuple, path: bytes, outcome: Outcome) -> int:
+        """Gives the size in bytes."""
+        size, file = 0, os.open(name, _CREATE, 0o600, dir_fd=fd)
         try:
             for chunk in chunks:
                 self._step()
+                size += len(chunk)
                 written = os.write(file, chunk)
                 while written < len(chunk):
                     written += os.write(file, memoryview(chunk)[written:])
             self._set_open(file, attributes, path, outcome)
+            return size
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=fd)  # half a file must not look like a whole one

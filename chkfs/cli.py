@@ -108,14 +108,22 @@ def printer(args):
 
 
 def input_records(args) -> list[bytes]:
-    """The records of standard input: lines, or after -z what stands between NULs."""
+    """The records of standard input: lines, or after -z what stands between NULs.
+
+    Before it waits for more of them, what was printed is sent off: somebody may ask, and wait for the answer.
+    """
     end = b'\0' if args.z else b'\n'
     rest = b''
-    while block := sys.stdin.buffer.read1(1 << 16):
+    while block := _read_more():
         *whole, rest = (rest + block).split(end)
         yield from whole
     if rest:
         yield rest
+
+
+def _read_more() -> bytes:
+    sys.stdout.flush()
+    return sys.stdin.buffer.read1(1 << 16)
 
 
 def add_quiet_verbose(parser) -> None:

@@ -168,7 +168,8 @@ class Objects:
         size = path and _size(path)
         if size is not None:
             return size
-        return sum(map(len, self.chunks(type, key)))
+        pieces = self.pieces(type, key)
+        return sum(size for _, size in pieces) if pieces else sum(map(len, self.chunks(type, key)))
 
     # ---- reading ----
 

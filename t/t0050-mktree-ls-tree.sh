@@ -117,6 +117,7 @@ test_expect_success 'mktree refuses names that no directory can hold' '
 	for name in .. ../x x/.. a/b "a\\\\057b" "\\\\056\\\\056" "a\\\\000b" "" "a\\\\9" "a\\\\777" "a\\\\" "\377" "\303\274"; do
 		refused "./$name type=fifo mode=0600\n"
 	done
+	refused "./. type=fifo mode=0600\n"
 	for name in /etc/passwd a "" .a; do refused "$name type=fifo mode=0600\n"; done
 	refused "./a type=fifo mode=0600\n./a type=fifo mode=0644\n"
 '
@@ -145,7 +146,7 @@ test_expect_success 'mktree refuses numbers that are not plain digits' '
 		refused "./a $rest\n"
 	done
 '
-test_expect_failure 'mktree refuses values that are out of range, or written as no chkfs writes them' '
+test_expect_success 'mktree refuses values that are out of range, or written as no chkfs writes them' '
 	accepted=0
 	for rest in "type=fifo mode=7777777" "type=fifo mode=0600 mode=0644" "type=fifo mode=0600 uname=\303\251" \
 		"type=fifo mode=0600 uname=\033[31m" "type=link mode=0777 link=" "type=link mode=0777 link=a\\\\000b" \
@@ -237,11 +238,16 @@ test_expect_success 'a mode of many digits is shown as well as it can be' '
 	chkfs-ls -l "$tree" >out
 	grep -q "^prws*rw" out
 '
-test_expect_failure 'a file whose size is not that of its line is said to be so' '
+test_expect_success 'a file whose size is not that of its line is said to be so' '
 	blob=$(chkfs-rev-parse src:hello)
-	tree=$(printf "./a type=file mode=0644 size=7 sha256digest=$blob\n" | chkfs-mktree)
+	printf "./a type=file mode=0644 size=7 sha256digest=$blob\n" >line
+	test_expect_code 128 chkfs-mktree <line 2>err
+	grep -q "a. has 6 bytes, not 7" err
+	tree=$(chkfs-mktree --missing <line)
 	rm -rf there
-	test_expect_code 3 chkfs-checkout-tree -q "$tree" there
+	test_expect_code 3 chkfs-checkout-tree -v "$tree" there 2>err
+	grep -q "size not set: it has 6 bytes, its line says 7" err
+	cmp src/hello there/a
 '
 
 test_expect_success 'bsdtar lists a tree object, silently and with status 0' '

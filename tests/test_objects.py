@@ -554,8 +554,11 @@ def test_a_list_that_names_itself_is_damaged(store):
     found = add_list(store, b'ouroboros', [(key.of(b'ouroboros'), 9)])
     with pytest.raises(errors.Damaged, match='itself'):
         store.objects.read('blob', found)
-    with pytest.raises(errors.Error):
-        store.objects.size('blob', found)
+
+
+def test_the_size_of_a_list_is_that_of_its_pieces_which_are_not_read(store):
+    found = add_list(store, b'large', [('ab' * 32, 9), ('cd' * 32, 1 << 50)])
+    assert store.objects.size('blob', found) == 9 + (1 << 50)
 
 
 def test_lists_that_name_each_other_are_damaged(store):

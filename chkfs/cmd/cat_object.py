@@ -1,6 +1,7 @@
 """chkfs-cat-object - print objects, or their types and sizes"""
 
 from chkfs import cli, errors, revision
+from chkfs.objects import WHOLE_BYTES
 
 USAGE = 'chkfs-cat-object [-z] {-t | -s | -e | -p} OBJECT\n       chkfs-cat-object [-z] {--batch | --batch-check}'
 
@@ -56,13 +57,28 @@ def _batch(args, store):
         try:
             target = _find(store, name.decode('utf-8', 'surrogateescape'))
             size = store.objects.size(target.type, target.key)
+            chunks = _verified(store.objects, target, size) if args.batch else ()
         except (errors.NotFound, errors.Usage):
             output(name + b' missing')
             status = errors.NO
             continue
+        except errors.Error as error:
+            cli.reporter(args)(str(error))
+            output(name + b' damaged')
+            status = errors.NO
+            continue
         output(f'{target.key} {target.type} {size}'.encode())
+        for chunk in chunks:
+            cli.write(chunk)
         if args.batch:
-            for chunk in store.objects.chunks(target.type, target.key):
-                cli.write(chunk)
             output(b'')
     return status
+
+
+def _verified(objects, target, size):
+    """The contents in chunks, all of them verified before the first is given: what is long is read twice."""
+    if size <= WHOLE_BYTES:
+        return (objects.read(target.type, target.key),)
+    for _ in objects.chunks(target.type, target.key):
+        pass
+    return objects.chunks(target.type, target.key)

@@ -13,17 +13,23 @@ def options(parser):
 
 def run(args):
     text = sys.stdin.buffer.read().decode('utf-8', 'surrogateescape')
-    lines = [line for line in text.split('\n') if line.strip() and not line.startswith('#')]
-    entries = [tree.parse_line(' '.join(line.split())) for line in lines]
-    entries = [entry for entry in entries if entry.name != b'.']
+    lines = [words for line in text.split('\n') if (words := line.split()) and not line.startswith('#')]
+    entries = [tree.parse_line(' '.join(words)) for words in lines if words[0] != '.']
     data = tree.build(entries)
     store = cli.open_store(args)
     for entry in entries:
-        type = 'tree' if entry.type == 'dir' else 'blob'
-        if entry.key and not args.missing and not store.objects.has(type, entry.key):
-            raise errors.NotFound(f"'{quote.readable(entry.name)}': no {type} '{entry.key}' in the store")
+        if entry.key and not args.missing:
+            _check_contents(store.objects, entry)
     with store.writer(loose=True) as writer:
         key = writer.put('tree', data)
         writer.checkpoint()
     print(key)
     return errors.DONE
+
+
+def _check_contents(objects, entry):
+    type, shown = 'tree' if entry.type == 'dir' else 'blob', quote.readable(entry.name)
+    if not objects.has(type, entry.key):
+        raise errors.NotFound(f"'{shown}': no {type} '{entry.key}' in the store")
+    if type == 'blob' and (size := objects.size(type, entry.key)) != entry.size:
+        raise errors.Damaged(f"'{shown}' has {size} bytes, not {entry.size}")
