@@ -20,12 +20,26 @@ _TYPES = {type: number for number, type in enumerate(keys.TYPES)}
 _PRAGMAS = 'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;'
 
 
-def directory(environment, store_id: str) -> bytes:
-    """Where the caches of a store lie, by the XDG rules."""
+def directory(environment, store_id: str) -> bytes | None:
+    """Where the caches of a store lie, by the XDG rules; None for somebody who has no home."""
     base = environment.get('XDG_CACHE_HOME') or ''
     if not os.path.isabs(base):  # the rules say that a relative one is to be ignored
-        base = os.path.join(environment.get('HOME') or '/nonexistent', '.cache')
+        home = environment.get('HOME') or _home()
+        if not home:
+            return None
+        base = os.path.join(home, '.cache')
     return os.path.join(os.fsencode(base), b'chkfs', store_id.encode())
+
+
+def _home() -> str:
+    """The home directory of whoever runs this, '' when there is none: cron and systemd do not always set HOME."""
+    import pwd
+
+    try:
+        home = pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return ''
+    return home if os.path.isdir(home) else ''
 
 
 def _connect(path: bytes | None, schema: str, version: int) -> sqlite3.Connection:

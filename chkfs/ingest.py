@@ -34,7 +34,7 @@ class Options(NamedTuple):
     one_file_system: bool = False
     patterns: exclude.Patterns | None = None
     exclude_caches: bool = False
-    store_directory: tuple[int, int] = (-1, -1)  # device and inode of the store, which is never stored in itself
+    own_directories: dict[tuple[int, int], str] = {}  # (device, inode) of what is left out to what it is: the store
 
 
 class Result:
@@ -176,8 +176,9 @@ class Ingest:
         descent = Descent(os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         try:
             status = os.fstat(descent.fd)
-            if (status.st_dev, status.st_ino) == self._options.store_directory:
-                raise errors.Error(f"'{quote.readable(source)}' is the store itself")
+            own = self._options.own_directories.get((status.st_dev, status.st_ino))
+            if own:
+                raise errors.Error(f"'{quote.readable(source)}' is {own}")
             filesystem = metadata.filesystem(source, descent.fd)
             self.result.mounts.append(filesystem.mount_line(b''))
             top = _Level(filesystem, metadata.place(filesystem.inner_path(source)), status)
@@ -218,8 +219,9 @@ class Ingest:
         status = os.fstat(descent.fd)
         identity, path = (status.st_dev, status.st_ino), parent.path_of(found.name)
         filesystem, place, stop = parent.filesystem, metadata.place_below(parent.place, found.name), None
-        if identity == self._options.store_directory:
-            self._note(f"'{quote.readable(path)}' is the store itself: left out")
+        own = self._options.own_directories.get(identity)
+        if own:
+            self._note(f"'{quote.readable(path)}' is {own}: left out")
             parent.is_whole = False
         elif identity in self._ancestors:
             again = quote.quote_tag(self._ancestors[identity] or b'.')
@@ -229,7 +231,7 @@ class Ingest:
             filesystem, stop = self._cross(descent.fd, parent, os.path.join(source, path), path)
             if filesystem is not parent.filesystem:
                 place = metadata.place(filesystem.inner_path(os.path.join(source, path)))
-        if stop is not None or identity == self._options.store_directory:
+        if stop is not None or own:
             descent.leave()
             if stop is not None:
                 parent.tags[found.name] = stop

@@ -31,7 +31,7 @@ class Objects:
         self.cache = cache
         self._frames: OrderedDict[tuple[str, int], dict[str, memoryview]] = OrderedDict()
         self._last_members: dict[str, memoryview] = {}
-        self._rebuilt = False
+        self._has_doubted = False
         self._loose_names: dict[str, set[str] | None] = {}
         self._packs_path, self._packs_changed = os.path.join(root, b'packs'), 0
         self.reload()
@@ -198,7 +198,7 @@ class Objects:
         pieces.
         """
         problems: list[str] = []
-        for look_again in (self.look_again, self._rebuild, None):
+        for look_again in (self.look_again, lambda: self._doubt_cache(type, key), None):
             for where, pieces in self._copies(type, key, depth):
                 started = False
                 try:
@@ -222,15 +222,27 @@ class Objects:
         self._loose_names.clear()
         return True
 
-    def _rebuild(self) -> bool:
-        """The cache may be wrong: once in the life of a process, believes the indexes alone."""
-        if self._rebuilt:
+    def _doubt_cache(self, type: str, key: str) -> bool:
+        """Once in the life of a process, compares the cache with the indexes, and makes it anew if it is wrong."""
+        if self._has_doubted:
             return False
-        self._rebuilt = True
+        self._has_doubted = True
         self.forget_frames()
-        self.cache.forget_all()
-        self.reload()
+        if self._indexed(type, key) != set(self.cache.find(type, key)):
+            self.cache.forget_all()
+            self.reload()
         return True
+
+    def _indexed(self, type: str, key: str) -> set[tuple]:
+        """What the cache's find() should give."""
+        member = f'{type}/{key}'
+        found = set()
+        for name in map(os.fsdecode, os.listdir(os.path.join(self.root, b'packs'))):
+            if pack.codec_of(name):
+                for place in self.places(name):
+                    if place.name in (member, member + LIST_SUFFIX):
+                        found.add((name, place.name != member, place.size, place.offset, place.length))
+        return found
 
     def _copies(self, type: str, key: str, depth: int) -> Iterator[tuple[str, Iterator[bytes]]]:
         """(where, its bytes as a generator) of every copy, the likely ones first."""

@@ -22,6 +22,13 @@ _CHUNKER = 'fastcdc-2020'
 _ID = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
 
+def _holds_objects(root: bytes) -> bool:
+    """Whether a directory is a store but for its config."""
+    with contextlib.suppress(OSError):
+        return any(os.listdir(os.path.join(root, directory)) for directory in (b'objects', b'packs'))
+    return False
+
+
 class Store:
     """An existing store.  Raises Error when root holds none, or one of a format that is not known here."""
 
@@ -32,11 +39,14 @@ class Store:
             with open(os.path.join(self.root, b'config'), encoding='utf-8') as file:
                 self.config = _parse_config(file.read())
         except (FileNotFoundError, NotADirectoryError):
+            if _holds_objects(self.root):
+                raise errors.Error(f"'{shown}' has lost its config: chkfs-init '{shown}' writes a new one") from None
             raise errors.Error(f"'{shown}' is not a store: chkfs-init makes one") from None
         except OSError as error:
             raise errors.Error(f"cannot open the store '{shown}': {errors.describe(error)}") from error
         except ValueError as error:
-            raise errors.Error(f"the config of '{shown}' is damaged: {error}") from None
+            way_out = f"move it away, then chkfs-init '{shown}' writes a new one"
+            raise errors.Error(f"the config of '{shown}' is damaged: {error}; {way_out}") from None
         found = self.config['format']
         if found != str(FORMAT):
             raise errors.Error(
@@ -49,11 +59,26 @@ class Store:
     @property
     def objects(self) -> Objects:
         if self._objects is None:
-            self._objects = Objects(self.root, cache.ObjectCache(os.path.join(self._caches, b'objects.sqlite')))
+            self._objects = Objects(self.root, cache.ObjectCache(self._cache_path(b'objects.sqlite')))
         return self._objects
 
     def scan_cache(self) -> cache.ScanCache:
-        return cache.ScanCache(os.path.join(self._caches, b'scan.sqlite'), self._losses())
+        return cache.ScanCache(self._cache_path(b'scan.sqlite'), self._losses())
+
+    @property
+    def own_directories(self) -> dict[tuple[int, int], str]:
+        """(device, inode) of the directories that no backup should hold, to what they are."""
+        paths = {os.path.dirname(self._caches): 'the cache of chkfs'} if self._caches else {}
+        paths[self.root] = 'the store itself'
+        found = {}
+        for path, what in paths.items():
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(path)
+                found[status.st_dev, status.st_ino] = what
+        return found
+
+    def _cache_path(self, name: bytes) -> bytes | None:
+        return self._caches and os.path.join(self._caches, name)
 
     def _losses(self) -> str:
         """Changes when packs vanish, and when chkfs-fsck sets something damaged aside: the trees that are known to

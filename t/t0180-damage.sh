@@ -212,11 +212,24 @@ for how in cut empty grow garbage lose directory; do
 			$command >out 2>err || code=$?
 			! grep Traceback err || { echo "$command"; exit 1; }
 			[ $code = 0 ] || [ $code = 128 ] || { echo "$command: $code"; exit 1; }
-			[ $code = 0 ] || grep -q "config of .* is damaged\\|is not a store\\|has format\\|cannot open the store\\|is not empty" err
+			[ $code = 0 ] || grep -q "config of .* is damaged\\|is not a store\\|has lost its config\\|has format\\|cannot open the store\\|is not empty" err
 		done
 		case $HOW in cut | empty | lose | garbage | directory) [ ! -e back ] ;; esac
 	'
 done
+test_expect_success 'config: lost or damaged, the way out is named, and works' '
+	for how in lose garbage; do
+		afresh
+		damage $how broken/config
+		test_expect_code 128 chkfs-fsck 2>err
+		grep -q "chkfs-init .*/broken. writes a new one" err
+		rm -f broken/config
+		chkfs-init broken
+		chkfs-fsck
+		chkfs-restore -q src back
+		same_trees src back
+	done
+'
 test_expect_success 'config: each setting wrong or missing' '
 	while read -r line; do
 		afresh

@@ -3,6 +3,7 @@
 import gc
 import os
 import sqlite3
+import types
 
 import pytest
 from hypothesis import given, settings
@@ -252,6 +253,18 @@ def test_the_directory_follows_xdg():
 
 def test_a_relative_cache_home_is_ignored():
     assert cache.directory({'XDG_CACHE_HOME': 'c', 'HOME': '/h'}, 'id') == b'/h/.cache/chkfs/id'
+
+
+def test_without_home_it_is_that_of_whoever_runs_it(monkeypatch, tmp_path):
+    import pwd
+
+    entry = types.SimpleNamespace(pw_dir=str(tmp_path))
+    monkeypatch.setattr(pwd, 'getpwuid', lambda uid: entry)
+    assert cache.directory({}, 'id') == os.fsencode(tmp_path / '.cache/chkfs/id')
+    entry.pw_dir = str(tmp_path / 'none')
+    assert cache.directory({}, 'id') is None
+    monkeypatch.setattr(pwd, 'getpwuid', lambda uid: {}[uid])
+    assert cache.directory({'HOME': ''}, 'id') is None
 
 
 def test_a_home_of_any_bytes_is_taken():

@@ -722,17 +722,25 @@ def test_a_store_that_takes_no_more_ends_the_run_with_an_error(store, backup, fu
 def test_the_store_itself_is_left_out(backup, make_store, source, tmp_path):
     write(source, b'file')
     inside = make_store(name='source/sub/store')
-    status = os.stat(inside.root)
-    found = backup(source, store=inside, store_directory=(status.st_dev, status.st_ino))
+    found = backup(source, store=inside, own_directories=inside.own_directories)
     assert sorted(found.entries) == [b'file', b'sub']
     assert found.notes == ["'sub/store' is the store itself: left out"]
     assert (found.lines, found.result.skipped) == ([], 0)
 
 
 def test_the_store_as_the_source_is_refused(store, backup):
-    status = os.stat(store.root)
-    with pytest.raises(errors.Error):
-        backup(store.root, store_directory=(status.st_dev, status.st_ino))
+    with pytest.raises(errors.Error, match='the store itself'):
+        backup(store.root, own_directories=store.own_directories)
+
+
+def test_the_cache_is_left_out(backup, make_store, source, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', os.fsdecode(source) + '/.cache')
+    one, two = make_store(name='one'), make_store(name='two')
+    assert one.objects and two.objects
+    write(source, b'.cache/other')
+    found = backup(source, store=one, own_directories=one.own_directories)
+    assert sorted(found.entries) == [b'.cache', b'.cache/other']
+    assert found.notes == ["'.cache/chkfs' is the cache of chkfs: left out"]
 
 
 def test_patterns_leave_out_files_and_whole_directories(backup, full, later, opened):

@@ -714,6 +714,14 @@ def test_a_cache_that_is_wrong_changes_no_answer(store, put, change):
     assert stores.Store(store.root).objects.read('blob', found) == b'where am I?'
 
 
+def test_an_object_that_is_missing_does_not_cost_the_cache(store, put):
+    put(store, 'blob', b'here')
+    epoch = store.objects.cache.epoch
+    with pytest.raises(errors.NotFound):
+        store.objects.read('blob', key.of(b'not here'))
+    assert store.objects.cache.epoch == epoch and store.objects.cache.has('blob', key.of(b'here'))
+
+
 def test_a_copy_whose_library_is_missing_is_passed_over(store, monkeypatch):
     found = add_loose(store, TEXT, '.zst', content=codec.compress('zstd', TEXT))
     half = len(TEXT) // 2

@@ -76,9 +76,8 @@ def _walk_options(args, store):
                 lines += file.read().splitlines()
         except OSError as error:
             raise errors.Usage(f"cannot read patterns from '{name}': {errors.describe(error)}") from error
-    status = os.stat(store.root)
     patterns = exclude.Patterns(lines) if lines else None
-    return ingest.Options(args.one_file_system, patterns, args.exclude_caches, (status.st_dev, status.st_ino))
+    return ingest.Options(args.one_file_system, patterns, args.exclude_caches, store.own_directories)
 
 
 def _draft(source, name, started_ns, result, complete):
