@@ -119,6 +119,19 @@ class ObjectCache:
             finally:
                 other.close()
 
+    @contextlib.contextmanager
+    def put_away(self) -> Iterator[None]:
+        """While processes are forked: no connection of SQLite's may cross that (sqlite.org/howtocorrupt.html, 2.6)."""
+        if not self._is_on_disk:
+            yield
+            return
+        self._db.close()
+        yield
+        try:
+            self._db = _connect(self._path, self.SCHEMA, self.VERSION)
+        except (sqlite3.Error, OSError):
+            self._move_to_memory()
+
     def close(self) -> None:
         self._db.close()
 

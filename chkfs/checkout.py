@@ -219,7 +219,8 @@ class Checkout:
         self._all_lines += self._batch_lines
         self._parts, self._fds, self._batch_lines, self._batch_bytes = [], [], 0, 0
         if self._crew is None and self._all_lines >= _MANY_LINES:
-            self._crew = crew.Crew(max(2, os.cpu_count() or 1), self._start_worker, self._take, self._tick)
+            with self._objects.cache.put_away():
+                self._crew = crew.Crew(max(2, os.cpu_count() or 1), self._start_worker, self._take, self._tick)
         if self._crew is not None:
             self._crew.submit(parts, fds)
         else:

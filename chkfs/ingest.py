@@ -348,8 +348,8 @@ class Ingest:
         self.result.read_bytes += size
         self._parts, self._fds, self._batch_files, self._batch_bytes = [], [], 0, 0
         if self._crew is None and (self._all_files >= _MANY_FILES or self._all_bytes >= _MANY_BYTES):
-            self._writer.prepare_to_branch()
-            self._crew = crew.Crew(max(2, os.cpu_count() or 1), self._start_worker, self._take, self._tick)
+            with self._writer.forking():
+                self._crew = crew.Crew(max(2, os.cpu_count() or 1), self._start_worker, self._take, self._tick)
         if self._crew is not None:
             self._writer.count_elsewhere(files, size)
             self._crew.submit(parts, fds)

@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from chkfs import chunker, codec, errors, pack, piecelist, publish
@@ -83,6 +83,13 @@ class Writer:
             self._claims = Claims()
             for key in self._new['blob']:
                 self._claims.add(key)
+
+    @contextlib.contextmanager
+    def forking(self) -> Iterator[None]:
+        """Around the fork of processes that will call branch()."""
+        self.prepare_to_branch()
+        with self._objects.cache.put_away():
+            yield
 
     def branch(self) -> 'Writer':
         """In a forked process: a writer for the same run.  Its process calls seal(); the first one publishes."""

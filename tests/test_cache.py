@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import sqlite3
 import types
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chkfs import cache, key, pack
+from chkfs.objects import Objects
 
 PACK_A, PACK_B = f'pack-{"a" * 64}.tar.gz', f'pack-{"b" * 64}.tar.gz'
 KEYS = [key.of(b'%d' % number) for number in range(4)]
@@ -240,6 +242,27 @@ def test_two_processes_may_use_one_cache(path, load):
     two.sync(STAMPS, load)
     assert_knows_all(one)
     assert_knows_all(two)
+
+
+@pytest.mark.parametrize('way', ['stays', 'vanishes', 'memory'])
+def test_what_is_put_away_is_closed_and_comes_back(store, put, way):
+    found = put(store, 'blob', b'x')
+    objects = Objects(store.root, cache.ObjectCache(None)) if way == 'memory' else store.objects
+    with objects.cache.put_away():
+        is_open = [name for name in os.listdir('/proc/self/fd') if os.fsdecode(store._caches) in _link_of(name)]
+        if way == 'vanishes':
+            shutil.rmtree(store._caches)
+            with open(store._caches, 'wb'):
+                pass
+    assert way == 'memory' or is_open == []
+    assert objects.has('blob', found) and objects.read('blob', found) == b'x'
+
+
+def _link_of(fd):
+    try:
+        return os.readlink(f'/proc/self/fd/{fd}')
+    except OSError:
+        return ''
 
 
 # ---- where caches lie ----
