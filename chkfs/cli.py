@@ -9,6 +9,7 @@ import contextlib
 import gc
 import importlib
 import os
+import resource
 import signal
 import sys
 import time
@@ -21,6 +22,8 @@ COMMANDS = (
     'update-ref', 'for-each-ref', 'rev-parse', 'rev-list', 'list-objects', 'count-objects', 'fsck', 'repack',
     'completion',
 )  # fmt: skip
+
+_DESCRIPTORS = 1024  # no more: select(2), which waits for workers, takes none beyond
 
 
 def main(program: str) -> int:
@@ -76,6 +79,7 @@ def make_parser(program: str, module) -> argparse.ArgumentParser:
 def open_store(args) -> store.Store:
     """The store that the command line or the environment names, opened.  Raises Error."""
     os.umask(0o077)
+    _allow_descriptors()
     return store.Store(store.find(args.store))
 
 
@@ -195,6 +199,14 @@ def _open_standard_streams() -> None:
     for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding='utf-8', errors='surrogateescape'))
+
+
+def _allow_descriptors() -> None:
+    """As many open files as we need, where the system allows them but does not begin with them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _on_interrupts(handler) -> None:

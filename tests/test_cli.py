@@ -5,6 +5,7 @@ import gc
 import importlib
 import io
 import os
+import resource
 import signal
 import sys
 import types
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chkfs
-from chkfs import cli, errors, key, snapshot, tree
+from chkfs import cli, errors, key, snapshot, tree, writer
+from chkfs import store as stores
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(chkfs.__file__)))
 MODULES = {name: importlib.import_module('chkfs.cmd.' + name.replace('-', '_')) for name in cli.COMMANDS}
@@ -403,6 +405,31 @@ def test_hash_object_says_what_sha256sum_says_and_stores_only_with_w(main, made,
     names = f'{tmp_path}/a\n{tmp_path}/missing\n'.encode()
     status, out, _ = main('hash-object', '--stdin-paths', given=names)
     assert (status, out) == (errors.PARTIAL, f'{found}\nmissing\n'.encode())
+
+
+def test_hash_object_prints_keys_when_what_they_name_is_safe(main, made, store, tmp_path, monkeypatch):
+    names, written = [], []
+    for number in range(5):
+        (tmp_path / str(number)).write_bytes(b'new %d' % number)
+        names.append(os.fsencode(tmp_path / str(number)))
+    monkeypatch.setattr(writer, 'CHECKPOINT_OBJECTS', 2)
+
+    def printer(args):
+        return lambda record: written.append((record, stores.Store(store.root).objects.has('blob', record.decode())))
+
+    monkeypatch.setattr(cli, 'printer', printer)
+    assert main('hash-object', '-w', '--stdin-paths', given=b'\n'.join(names))[0] == 0
+    assert written == [(key.of(b'new %d' % number).encode(), True) for number in range(5)]
+
+
+def test_few_descriptors_become_enough(main, made):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+    try:
+        assert main('count-objects')[0] == 0
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (1024, limits[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_mktree_makes_the_canonical_tree(main, made, store):

@@ -25,8 +25,16 @@ def run(args):
     if not (args.stdin or args.stdin_paths or args.files):
         raise errors.Usage('which file? Name some, or say --stdin or --stdin-paths')
     output, status = cli.printer(args), errors.DONE
+    records = []  # with -w printed when what they name is safe, so that nobody builds on what a death takes away
+
+    def print_later():
+        safe, records[:] = list(records), []
+        return lambda: list(map(output, safe))
+
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(cli.open_store(args).writer(loose=not args.stdin_paths)) if args.write else None
+        if writer is not None:
+            writer.sealing = print_later
         names = cli.input_records(args) if args.stdin_paths else map(os.fsencode, args.files)
         for name in [None] if args.stdin else names:
             try:
@@ -37,7 +45,11 @@ def run(args):
                 cli.reporter(args)(f"cannot read '{quote.readable(name)}': {errors.describe(error)}")
                 key, status = 'missing', errors.PARTIAL
             # one record for one input, misses included, so that the two can be pasted together
-            output(key.encode())
+            if writer is None:
+                output(key.encode())
+            else:
+                records.append(key.encode())
+                writer.checkpoint_if_due()
         if writer is not None:
             writer.checkpoint()
     return status
