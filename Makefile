@@ -1,6 +1,7 @@
 # make backup FROM=DIR TO=STORE   a first backup (makes the store)
 # make test                       set up everything, run all tests
 # make test-crash                 the long form of the crash tests: every step, every fault (an hour)
+# make test-vm                    real power cuts of a virtual machine on ext4, xfs and btrfs (half an hour)
 # make bench                      time whole commands against tar, restic, borg and bup
 # make install PREFIX=/usr/local  commands, library and manuals
 # make clean
@@ -44,6 +45,7 @@ backup: $(VENV)/ready
 	@printf '  chkfs restore NAME DEST\n'
 
 test: $(VENV)/ready-to-test packages
+	@sh tests/vm/get-machine.sh build/vm || echo 'No power cuts in this run: make test-vm says why'
 	$(VENV)/bin/ruff check chkfs tests
 	$(RUN) $(VENV)/bin/python -m pytest -q tests --ignore tests/crash
 	$(CRASH)
@@ -51,6 +53,10 @@ test: $(VENV)/ready-to-test packages
 
 test-crash: $(VENV)/ready-to-test packages
 	CHKFS_CRASH=every; export CHKFS_CRASH; $(CRASH)
+
+test-vm: $(VENV)/ready-to-test packages
+	sh tests/vm/get-machine.sh build/vm
+	CHKFS_VM=everything $(RUN) $(VENV)/bin/python -m pytest -q tests/vm
 
 packages:
 	@missing=; for p in $(DEBIAN_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
@@ -77,4 +83,4 @@ install: $(VENV)/ready
 clean:
 	rm -rf $(VENV) build dist chkfs.egg-info .pytest_cache .hypothesis
 
-.PHONY: help backup test test-crash packages bench install clean
+.PHONY: help backup test test-crash test-vm packages bench install clean

@@ -15,6 +15,8 @@ settings.register_profile('same', deadline=None, derandomize=True, database=None
 settings.register_profile('hunt', deadline=None, max_examples=3000, database=None)
 settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'same'))
 
+_counts: dict[str, int] = {}  # of what was proved, printed at the end
+
 collect_ignore = ['data']  # stores, which are no tests
 
 
@@ -172,3 +174,20 @@ def store_on_disk():
         return found
 
     return snapshot
+
+
+@pytest.fixture(scope='session')
+def count():
+    """count(what, number) adds to what is printed at the end."""
+
+    def add(what: str, number: int = 1) -> None:
+        _counts[what] = _counts.get(what, 0) + number
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter):
+    if _counts:
+        terminalreporter.section('what was proved')
+        for what, number in sorted(_counts.items()):
+            terminalreporter.line(f'{number:7} {what}')

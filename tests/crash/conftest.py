@@ -1,4 +1,4 @@
-"""The world that all tests of this directory share, how thorough they are, and the counts that they print."""
+"""The world that all tests of this directory share, how thorough they are."""
 
 import os
 
@@ -7,8 +7,6 @@ import interposer
 import pytest
 
 EVERY_STEP = os.environ.get('CHKFS_CRASH') == 'every'  # make test-crash
-
-_counts: dict[str, int] = {}
 
 
 @pytest.fixture(scope='session')
@@ -24,16 +22,6 @@ def world(tmp_path_factory, library, look_at_tree):
 
 
 @pytest.fixture(scope='session')
-def count():
-    """count(what, number) adds to what is printed at the end."""
-
-    def add(what: str, number: int = 1) -> None:
-        _counts[what] = _counts.get(what, 0) + number
-
-    return add
-
-
-@pytest.fixture(scope='session')
 def sample():
     """sample(things, number) gives so many of them, evenly; all of them when every step is asked for."""
 
@@ -44,10 +32,3 @@ def sample():
         return [things[at * len(things) // number] for at in range(number)]
 
     return evenly
-
-
-def pytest_terminal_summary(terminalreporter):
-    if _counts:
-        terminalreporter.section('what was proved')
-        for what, number in sorted(_counts.items()):
-            terminalreporter.line(f'{number:7} {what}')

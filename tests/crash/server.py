@@ -12,43 +12,13 @@ import signal
 import sys
 import traceback
 
+import commands
 import operations
 import sabotage
 import sizes
 
-from chkfs import cli
-
 _HUNG_SECONDS = 300  # of runs that take less than one
 _BECOME_REAPER = 36  # PR_SET_CHILD_SUBREAPER
-
-
-def command(*argv: str, stdin: bytes = b'') -> tuple[int, bytes]:
-    """Runs a chkfs command in a fork; gives its status and what it printed."""
-    here, there = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 70
-        try:
-            os.dup2(there, 1)
-            feed, tap = os.pipe()
-            os.write(tap, stdin)
-            os.close(tap)
-            os.dup2(feed, 0)
-            sys.argv = list(argv)
-            sys.stdin, sys.stdout = open(0, closefd=False), open(1, 'w', closefd=False)
-            status = cli.main(argv[0])
-            sys.stdout.flush()
-        except SystemExit as leaving:
-            status = leaving.code
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    os.close(there)
-    with open(here, 'rb') as file:
-        printed = file.read()
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), printed
 
 
 def start(run: dict) -> int:
@@ -66,7 +36,7 @@ def start(run: dict) -> int:
         for name in run['sabotage']:
             getattr(sabotage, name)()
         ctypes.CDLL(None).interpose_begin()
-        status = operations.OPERATIONS[run['operation']].run(command, **run['arguments'])
+        status = operations.OPERATIONS[run['operation']].run(commands.run, **run['arguments'])
     except BaseException:
         traceback.print_exc()
     finally:
