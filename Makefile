@@ -10,9 +10,11 @@ PYTHON = python3
 PREFIX = /usr/local
 VENV = .venv
 RUN = PATH="$(CURDIR)/bin:$(CURDIR)/$(VENV)/bin:$$PATH"
+# tests send signals, which make may have been told to ignore
+PLAIN = env --default-signal
 # each of thousands of runs syncs the filesystem that it is on: not that of a disk
 CRASH = here=$$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d); \
-	$(RUN) $(VENV)/bin/python -m pytest -q tests/crash --basetemp=$$here/t; status=$$?; rm -rf $$here; exit $$status
+	$(RUN) $(PLAIN) $(VENV)/bin/python -m pytest -q tests/crash --basetemp=$$here/t; status=$$?; rm -rf $$here; exit $$status
 DEBIAN_PACKAGES = perl mandoc mtree-netbsd libarchive-tools shellcheck rsync strace zstd xz-utils bzip2 \
 	busybox-static attr acl util-linux procps gcc libc6-dev dash bash mksh yash posh mawk gawk original-awk
 
@@ -47,9 +49,9 @@ backup: $(VENV)/ready
 test: $(VENV)/ready-to-test packages
 	@sh tests/vm/get-machine.sh build/vm || echo 'No power cuts in this run: make test-vm says why'
 	$(VENV)/bin/ruff check chkfs tests
-	$(RUN) $(VENV)/bin/python -m pytest -q tests --ignore tests/crash
+	$(RUN) $(PLAIN) $(VENV)/bin/python -m pytest -q tests --ignore tests/crash
 	$(CRASH)
-	$(RUN) prove t/t*.sh
+	$(RUN) $(PLAIN) prove t/t*.sh
 
 test-crash: $(VENV)/ready-to-test packages
 	CHKFS_CRASH=every; export CHKFS_CRASH; $(CRASH)
