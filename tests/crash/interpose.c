@@ -96,6 +96,7 @@ PUBLIC void interpose_begin(void)
 		pthread_mutexattr_t kind;
 		pthread_mutexattr_init(&kind);
 		pthread_mutexattr_setpshared(&kind, PTHREAD_PROCESS_SHARED);
+		pthread_mutexattr_setrobust(&kind, PTHREAD_MUTEX_ROBUST);
 		pthread_mutex_init(&counter->mutex, &kind);
 		atomic_store(&counter->ready, 2);
 	}
@@ -231,7 +232,8 @@ enum verdict { DO, FAIL, KILL, HALF };
 /* Takes the lock and a number.  After FAIL the call is over; KILL and HALF do not return unless it can be torn. */
 static enum verdict begin(struct call *call, int can_tear)
 {
-	pthread_mutex_lock(&counter->mutex);
+	if (pthread_mutex_lock(&counter->mutex) == EOWNERDEAD)  /* a process that was killed just then */
+		pthread_mutex_consistent(&counter->mutex);
 	call->step = ++counter->steps;
 	if (call->step == kill_at) {
 		if (tear && can_tear)
