@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import crew, errors, exclude, metadata, quote, scan, tree
+from chkfs import crew, errors, exclude, mounts, quote, scan, tree
 from chkfs.cache import Directory, ScanCache
 from chkfs.descent import Descent
 from chkfs.reader import Outcome, Reader
@@ -60,7 +60,7 @@ class _Level:
 
     def __init__(
         self,
-        filesystem: metadata.Filesystem,
+        filesystem: mounts.Filesystem,
         place: bytes,
         status: os.stat_result,
         path: bytes = b'',
@@ -155,9 +155,9 @@ class Ingest:
         parent, name = os.path.split(source)
         fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            filesystem = metadata.filesystem(parent, fd)
+            filesystem = mounts.filesystem(parent, fd)
             self.result.mounts.append(filesystem.mount_line(b''))
-            level = _Level(filesystem, metadata.place(filesystem.inner_path(source)), os.fstat(fd))
+            level = _Level(filesystem, mounts.place(filesystem.inner_path(source)), os.fstat(fd))
             level.entries = [self._lister.look(os.stat(name, dir_fd=fd, follow_symlinks=False), name, filesystem)]
             if level.entries[0].kind != 'file':
                 raise errors.Error(f"'{quote.readable(source)}' is neither a directory nor a file")
@@ -179,9 +179,9 @@ class Ingest:
             own = self._options.own_directories.get((status.st_dev, status.st_ino))
             if own:
                 raise errors.Error(f"'{quote.readable(source)}' is {own}")
-            filesystem = metadata.filesystem(source, descent.fd)
+            filesystem = mounts.filesystem(source, descent.fd)
             self.result.mounts.append(filesystem.mount_line(b''))
-            top = _Level(filesystem, metadata.place(filesystem.inner_path(source)), status)
+            top = _Level(filesystem, mounts.place(filesystem.inner_path(source)), status)
             found = self._lister.look(status, b'.', filesystem)
             self._root = f'. {found.attributes} time={tree.format_time(found.mtime_ns)}'
             self._list(descent.fd, top)
@@ -218,7 +218,7 @@ class Ingest:
             return None
         status = os.fstat(descent.fd)
         identity, path = (status.st_dev, status.st_ino), parent.path_of(found.name)
-        filesystem, place, stop = parent.filesystem, metadata.place_below(parent.place, found.name), None
+        filesystem, place, stop = parent.filesystem, mounts.place_below(parent.place, found.name), None
         own = self._options.own_directories.get(identity)
         if own:
             self._note(f"'{quote.readable(path)}' is {own}: left out")
@@ -230,7 +230,7 @@ class Ingest:
         elif status.st_dev != parent.identity[0]:
             filesystem, stop = self._cross(descent.fd, parent, os.path.join(source, path), path)
             if filesystem is not parent.filesystem:
-                place = metadata.place(filesystem.inner_path(os.path.join(source, path)))
+                place = mounts.place(filesystem.inner_path(os.path.join(source, path)))
         if stop is not None or own:
             descent.leave()
             if stop is not None:
@@ -241,12 +241,12 @@ class Ingest:
         self._list(descent.fd, level)
         return level
 
-    def _cross(self, fd: int, parent: _Level, absolute: bytes, path: bytes) -> tuple[metadata.Filesystem, str | None]:
+    def _cross(self, fd: int, parent: _Level, absolute: bytes, path: bytes) -> tuple[mounts.Filesystem, str | None]:
         """Another device: (its filesystem, None to go on or the tags of a directory left empty)."""
-        filesystem = metadata.filesystem(absolute, fd)
+        filesystem = mounts.filesystem(absolute, fd)
         if filesystem.mount_point == parent.filesystem.mount_point:
             return parent.filesystem, None  # a subvolume: part of the same mount
-        skip = self._options.one_file_system or filesystem.type in metadata.PSEUDO
+        skip = self._options.one_file_system or filesystem.type in mounts.PSEUDO
         self.result.mounts.append(filesystem.mount_line(path, skip))
         self._note(f"'{quote.readable(path)}' is a {filesystem.type} mount: {'not ' if skip else ''}entered")
         return filesystem, f'tree:{self._writer.put("tree", _EMPTY_TREE)}' if skip else None

@@ -6,7 +6,7 @@ import stat
 import struct
 from typing import NamedTuple
 
-from chkfs import metadata, tree
+from chkfs import metadata, mounts, tree
 
 _RECORD = struct.Struct('<3q2Q')
 
@@ -82,7 +82,7 @@ class Lister:
         self._owners = metadata.Owners()
         self._shared: dict[tuple[int, int, int], tuple[str, str]] = {}
 
-    def list(self, fd: int, filesystem: metadata.Filesystem) -> tuple[list[Found], list[tuple[bytes, OSError]]]:
+    def list(self, fd: int, filesystem: mounts.Filesystem) -> tuple[list[Found], list[tuple[bytes, OSError]]]:
         """The entries of an open directory sorted by name, and the names that could not be looked at, with why.
 
         Raises OSError when the directory cannot be listed.
@@ -113,7 +113,7 @@ class Lister:
         self._shared[mode, uid, gid] = kind, text
         return kind, text
 
-    def look(self, status: os.stat_result | Status, name: bytes, filesystem: metadata.Filesystem) -> Found:
+    def look(self, status: os.stat_result | Status, name: bytes, filesystem: mounts.Filesystem) -> Found:
         """The same for one entry of which there is a fresh lstat."""
         size, mtime_ns = status.st_size, status.st_mtime_ns
         ctime_ns = status.st_ctime_ns if filesystem.has_true_ctime else 0

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from chkfs import cache, errors, exclude, key, metadata, tree
+from chkfs import cache, errors, exclude, key, metadata, mounts, tree
 from chkfs import ingest as ingests
 from chkfs import store as stores
 from chkfs import writer as writers
@@ -396,9 +396,9 @@ def test_two_sources_on_one_filesystem_share_what_is_known(backup, source, later
 @pytest.fixture
 def fat(monkeypatch):
     """The source is on a filesystem that keeps neither ctimes nor inodes, and times to two seconds only."""
-    real = metadata.filesystem
+    real = mounts.filesystem
     lie = {'type': 'vfat', 'granularity_ns': 2 * 10**9, 'has_stable_inodes': False, 'has_true_ctime': False}
-    monkeypatch.setattr(metadata, 'filesystem', lambda path, fd: real(path, fd)._replace(**lie))
+    monkeypatch.setattr(mounts, 'filesystem', lambda path, fd: real(path, fd)._replace(**lie))
 
 
 def test_what_changed_just_now_is_read_again_the_next_time(backup, source, monkeypatch):

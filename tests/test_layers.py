@@ -13,7 +13,7 @@ LAYERS = [
     ['key', 'quote', 'number'],
     ['tree', 'piecelist'],
     ['snapshot'],
-    ['publish', 'codec', 'chunker', 'descent', 'metadata', 'exclude', 'crew', 'claims'],
+    ['publish', 'codec', 'chunker', 'descent', 'metadata', 'mounts', 'exclude', 'crew', 'claims'],
     ['pack'],
     ['cache'],
     ['objects'],

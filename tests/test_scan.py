@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chkfs import metadata, scan
+from chkfs import metadata, mounts, scan
 
-EXT4 = metadata.Filesystem('ext4', '/dev/x', 'rw', '', b'/', b'/', 'ext4:x', 20_000_000, True, True)
+EXT4 = mounts.Filesystem('ext4', '/dev/x', 'rw', '', b'/', b'/', 'ext4:x', 20_000_000, True, True)
 FAT = EXT4._replace(type='vfat', has_stable_inodes=False, has_true_ctime=False)
 integers = st.integers(-(2**63), 2**63 - 1) | st.integers(-(2**80), 2**80) | st.integers(0, 100)
 
