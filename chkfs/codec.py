@@ -58,6 +58,31 @@ def decompress(name: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield plain
 
 
+def decompress_whole(name: str, stream: bytes, most: int) -> bytes:
+    """The plain bytes of one stream, with what can do that fastest.  Raises Damaged, also when they are more than most.
+
+    For gzip that is libdeflate, half as fast again as ISA-L; it must be told the size, which stands at the end.
+    """
+    if name == 'gzip' and len(stream) > 18:
+        size = int.from_bytes(stream[-4:], 'little')
+        try:
+            from deflate import DeflateError, gzip_decompress
+        except ImportError:
+            size = most + 1
+        if 0 < size <= most:
+            try:
+                return gzip_decompress(stream, size)
+            except DeflateError:
+                pass  # what is wrong is found below
+    parts, size = [], 0
+    for block in decompress(name, (stream,)):
+        size += len(block)
+        if size > most:
+            raise errors.Damaged(f'unpacks to more than {most} bytes')
+        parts.append(block)
+    return b''.join(parts)
+
+
 def streams(name: str, blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """Like decompress, but each piece comes with the number of streams ended before it (0, 0, 1, ...)."""
     if name == 'none':

@@ -408,7 +408,7 @@ def _load_frame(path: bytes, codec_name: str, offset: int, length: int) -> dict[
         stream = os.pread(fd, length, offset)
     finally:
         os.close(fd)
-    plain = b''.join(_at_most(64 * pack.FRAME_BYTES, codec.decompress(codec_name, (stream,))))
+    plain = codec.decompress_whole(codec_name, stream, 64 * pack.FRAME_BYTES)
     view, found = memoryview(plain), {}
     for name, start, size in pack.members(plain):
         data = view[start : start + size]

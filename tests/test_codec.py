@@ -257,3 +257,30 @@ def test_suffixes_are_those_of_the_tools():
     assert codec.SUFFIXES == {'none': '', 'gzip': '.gz', 'bzip2': '.bz2', 'xz': '.xz', 'zstd': '.zst'}
     assert codec.NAMES == {suffix: name for name, suffix in codec.SUFFIXES.items()}
     assert codec.DEFAULT == 'gzip'
+
+
+@pytest.mark.parametrize('name', COMPRESSED)
+@given(data=st.binary(max_size=3000), most=st.integers(0, 4000), cut=st.integers(0, 40))
+@settings(max_examples=60)
+def test_a_stream_in_one_piece_is_what_a_stream_in_blocks_is(name, data, most, cut):
+    stream = codec.compress(name, data)
+    assert codec.decompress_whole(name, stream, 3000) == data
+    if len(data) > most:
+        with pytest.raises(errors.Damaged):
+            codec.decompress_whole(name, stream, most)
+    if 0 < cut < len(stream):
+        with pytest.raises(errors.Damaged):
+            codec.decompress_whole(name, stream[:-cut], 3000)
+
+
+@pytest.mark.parametrize('said', [0, 1, 2**32 - 1])
+def test_a_gzip_stream_that_lies_about_its_size_is_damaged(said):
+    stream = codec.compress('gzip', TEXT)[:-4] + said.to_bytes(4, 'little')
+    with pytest.raises(errors.Damaged):
+        codec.decompress_whole('gzip', stream, 10 * len(TEXT))
+
+
+def test_without_libdeflate_a_stream_in_one_piece_is_read_as_well(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'deflate', None)
+    stream = codec.compress('gzip', TEXT)
+    assert codec.decompress_whole('gzip', stream, len(TEXT)) == TEXT
