@@ -13,6 +13,7 @@ import subprocess
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUSYBOX = '/bin/busybox'
 QEMU = 'qemu-system-x86_64'
+DEVICE, DISK = '/dev/vda', '/dev/shm/disk'  # the machine's names of its disk, and of where that is mounted
 _MODULES = ('virtio_pci', 'virtio_blk', '9pnet_virtio', '9p')
 _NEEDED = {  # by a filesystem, besides what its module says that it depends on
     'ext4': ('crc32c_generic',),
@@ -29,7 +30,7 @@ class Machine:
         self._kernel, self._filesystem, self._scratch = kernel, filesystem, scratch
 
     def start(self, drive: list[str], command: list[str]) -> subprocess.Popen:
-        """Boots, mounts the disk at /mnt and runs command; its console is the stdout.  drive: options of qemu."""
+        """Boots, mounts the disk at DISK and runs command; its console is the stdout.  drive: options of qemu."""
         initrd = os.path.join(self._scratch, 'initrd')
         with open(initrd, 'wb') as file:
             file.write(self._initrd(shlex.join(command)))
@@ -51,7 +52,7 @@ class Machine:
             archive.add('bin/busybox', 0o100755, file.read())
         with open(os.path.join(HERE, 'init'), 'rb') as file:
             archive.add('init', 0o100755, file.read())
-        settings = f'TYPE={self._filesystem}\nCOMMAND={shlex.quote(command)}\n'
+        settings = f'TYPE={self._filesystem}\nDEVICE={DEVICE}\nDISK={DISK}\nCOMMAND={shlex.quote(command)}\n'
         archive.add('settings', 0o100644, settings.encode())
         for number, module in enumerate(self._modules()):
             archive.add(f'modules/{number:02}', 0o100644, module)

@@ -22,6 +22,7 @@ without hardware virtualisation.  The disks of a failed run can be made again fr
 what stays in pytest's temporary directory.
 """
 
+import filecmp
 import os
 import random
 import shutil
@@ -103,7 +104,7 @@ class Laboratory:
     def _start(self, drive: list[str], sabotaged: tuple[str, ...]) -> subprocess.Popen:
         environment = ['-i', 'PATH=/usr/bin:/bin', 'HOME=/dev/shm', 'TMPDIR=/dev/shm', 'PYTHONDONTWRITEBYTECODE=1']
         environment.append(f'PYTHONPATH={TOP}:{cases.HERE}')
-        script = [sys.executable, work.__file__, PLAN, '/mnt', '/dev/vda', str(FILESYSTEM_BYTES), *sabotaged]
+        script = [sys.executable, work.__file__, PLAN, machine.DISK, machine.DEVICE, str(FILESYSTEM_BYTES), *sabotaged]
         return self._machine.start(drive, ['/usr/bin/env', *environment, *script])
 
     def record(self, *sabotaged: str) -> Recording:
@@ -113,6 +114,8 @@ class Laboratory:
         console = self._watch(self._start(writelog.drive(self._live, path), sabotaged))
         assert work.DONE in console, console
         log = writelog.Log(path)
+        writelog.Replay(log, path, self._before, self._scratch).disk(writelog.nothing_lost(log), self.cut)
+        assert filecmp.cmp(self.cut, self._live, shallow=False), 'the log is not all that was written'
         return Recording(path, self._before, log, log.marks(FILESYSTEM_BYTES))
 
     def kill(self, after: float) -> list[dict]:

@@ -136,6 +136,10 @@ def copy(image: str, to: str) -> None:
     subprocess.run([shutil.which('cp'), '--sparse=always', '--reflink=auto', image, to], check=True)
 
 
+def nothing_lost(log: Log) -> Cut:
+    return Cut(len(log.entries), 'at the end', _fate('all', 1, ''))
+
+
 def cuts(log: Log, marks: list[int], number: int, seed: str) -> Iterator[Cut]:
     """So many, in ascending order: after each mark with all lost that was not flushed, and others at random.
 
