@@ -29,6 +29,7 @@ _DESCRIPTORS = 1024  # no more: select(2), which waits for workers, takes none b
 def main(program: str) -> int:
     """Runs the command of that name (chkfs-init, ...) with sys.argv; gives the exit status."""
     program = os.path.basename(program)
+    spoken = _spoken_name(program)
     try:
         _on_interrupts(_interrupt)
         _require_utf8()
@@ -45,15 +46,15 @@ def main(program: str) -> int:
         sys.stdout.flush()
         return status
     except errors.Error as error:
-        say(f'{program}: {error}')
+        say(f'{spoken}: {error}')
         return error.status
     except KeyboardInterrupt:
-        say(f'{program}: interrupted')
+        say(f'{spoken}: interrupted')
         return 128 + signal.SIGINT
     except (OSError, MemoryError) as error:
         name = getattr(error, 'filename', None)
         where = f"'{quote.readable(os.fsencode(name))}': " if isinstance(name, (str, bytes)) else ''
-        say(f'{program}: {where}{errors.describe(error) or "out of memory"}')
+        say(f'{spoken}: {where}{errors.describe(error) or "out of memory"}')
         return errors.FATAL
     finally:
         _on_interrupts(signal.SIG_DFL)  # Python has yet to end
@@ -95,8 +96,13 @@ def say(line: str) -> None:
 
 def reporter(args):
     """A function that prints one problem as a line of this program."""
-    program = os.path.basename(sys.argv[0])
+    program = _spoken_name(os.path.basename(sys.argv[0]))
     return lambda line: say(f'{program}: {line}')
+
+
+def _spoken_name(program: str) -> str:
+    """The name that messages begin with: that of the script which called us and says so, else our own."""
+    return os.environ.get('CHKFS_SPEAKER') or program
 
 
 def write(data: bytes) -> None:

@@ -138,6 +138,9 @@ test_expect_success 'restore of what is not there: 128, one line, DEST not made'
 	for name in none src:none src~9 "$blob"; do
 		test_expect_code 128 chkfs-restore "$name" not-made 2>err
 		[ "$(wc -l <err)" = 1 ]
+		grep -q "^chkfs-restore: " err
+		test_expect_code 128 chkfs-ls "$name" 2>err
+		grep -q "^chkfs-ls: " err
 		[ ! -e not-made ]
 	done
 '
@@ -293,7 +296,7 @@ test_expect_success 'somebody else restores: owners that cannot be set are said,
 	chmod 4755 other/src/file
 	as_other chkfs-backup -q other/src || [ $? = 3 ]
 	test_expect_code 3 as_other chkfs-restore src other/back2 2>err
-	grep -q "owner could not be set" err
+	grep -q "^chkfs-restore: owner could not be set" err
 	[ "$(stat -c %a other/back2/file)" = 755 ]
 	grep -q "set-id bit could not be set" err
 '

@@ -104,7 +104,7 @@ for how in cut flip empty lose garbage directory; do
 		sweep
 		[ $restored = 3 ]
 		all_but plain gzipped big
-		for name in plain gzipped big; do grep -q "^chkfs-checkout-tree: .$name. not restored: " err; done
+		for name in plain gzipped big; do grep -q "^chkfs-restore: .$name. not restored: " err; done
 		test_expect_code 128 chkfs-cat-object src:plain >out 2>err
 		[ "$(wc -l <err)" = 1 ]
 		[ ! -s out ]

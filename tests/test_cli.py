@@ -482,3 +482,10 @@ def test_rev_parse_suits_a_name_to_a_ref(main, made):
 def test_completion_teaches_every_command(main):
     status, out, _ = main('completion')
     assert status == 0 and all(f'chkfs-{name}'.encode() in out for name in cli.COMMANDS)
+
+
+def test_a_script_that_calls_us_may_have_its_own_name_in_messages(main, tmp_path, monkeypatch):
+    monkeypatch.setenv('CHKFS_SPEAKER', 'chkfs-porcelain')
+    status, _, err = main('ls-tree', '--store', str(tmp_path), 'x')
+    assert (status, err[:17]) == (errors.FATAL, 'chkfs-porcelain: ')
+    assert main('ls-tree', '--version')[1].startswith(b'chkfs-ls-tree ')
