@@ -289,6 +289,31 @@ test_expect_success 'numbers and times that are none: said, and 0 in their place
 	drwxr-xr-x 0/0 0 1970-01-01 00:00
 	END
 '
+test_expect_success 'list and ls run nothing that stands in a snapshot or a tree' '
+	cat >tree <<-END
+	#mtree
+	# chkfs tree 1
+	. type=dir
+	./a type=file mode=0644 uid=\\47;>owned-1;\\47 gid=%s size=2 time=1.000000000
+	./b type=file mode=0644 uid='\'';>owned-2;'\'' gid=\\101%s\\9b size='\'';>owned-3;'\'' time='\'';>owned-4;'\''
+	./c type=file mode='\'';>owned-5;'\''
+	'\'';>owned-6;'\''
+	END
+	mkdir -p owner
+	sed "s|>owned|>$SCRATCH/owner/owned|" tree >tree.2
+	key=$(snapshot_of "$(by_hand tree tree.2)" owner)
+	test_expect_code 3 sh store/restore.sh ls "$key" >out 2>err
+	[ "$(wc -l <out)" = 3 ]
+	printf "chkfs-snapshot 1\nroot . type=dir\nname '\'';>../../owned;'\''\nfinished '\'';>../../owned;'\''\n\n" >snapshot
+	by_hand snapshot snapshot
+	TMPDIR=$SCRATCH/owner/work
+	export TMPDIR
+	mkdir -p owner/work
+	sh store/restore.sh list >out
+	grep -q ";>../../owned;" out
+	[ "$(ls owner)" = work ]
+	[ -z "$(ls owner/work)" ]
+'
 test_expect_success 'names of one file of which the first is unread, and names of one socket: no link to what is not there' '
 	blob=$(echo x | chkfs-hash-object -w --stdin)
 	tree=$(chkfs-mktree <<-END

@@ -680,7 +680,7 @@ def list_snapshots(store, out):
         told = _told(text)
         finished = (told.get('finished') or told.get('started') or '-')[:19]
         names = [shown(told.get(keyword) or '-') for keyword in ('name', 'source')]
-        words = [key.encode(), finished.encode(), *names, os.fsencode(' '.join(refs.get(key, [])))]
+        words = [key.encode(), shown(finished), *names, os.fsencode(' '.join(refs.get(key, [])))]
         lines.append((finished, b'\t'.join(words) + b'\n'))
     for _, line in sorted(lines):
         out.write(line)
@@ -719,7 +719,7 @@ def _describe(entry):
         note = b' is ' + shown(tags['again']) + b' once more'
     if tags.get('unread'):
         note += b' (could not be read: ' + shown(tags['unread']) + b')'
-    return text.encode() + shown(entry.name) + note
+    return shown(text) + shown(entry.name) + note
 
 
 def _date(time):

@@ -16,7 +16,7 @@
 
 LC_ALL=C
 export LC_ALL
-unset CDPATH GZIP BZIP BZIP2 XZ_OPT XZ_DEFAULTS TAR_OPTIONS POSIXLY_CORRECT
+unset CDPATH AWKPATH GREP_OPTIONS GZIP BZIP BZIP2 XZ_OPT XZ_DEFAULTS TAR_OPTIONS POSIXLY_CORRECT
 umask 077
 STATUS=0
 MENDED=no
@@ -283,7 +283,7 @@ FILENAME == "left" {
 }
 FILENAME == "sums" {
 	n = split($2, p, "/")
-	if (p[n] == $1)
+	if (p[n] "" == $1 "") # as text: keys may look like numbers
 		GOOD[$2] = 1
 	next
 }
@@ -756,7 +756,7 @@ function bits(mode,  r, i, n) { # 4755 as rwsr-xr-x
 !/^#/ && !/^\. / && $0 != "" {
 	name = substr($1, 3)
 	if (refused($0)) {
-		miss(shown($1), "cannot be an entry: left out")
+		miss($1, "cannot be an entry: left out")
 		next
 	}
 	type = field($0, "type")
@@ -766,7 +766,8 @@ function bits(mode,  r, i, n) { # 4755 as rwsr-xr-x
 		note = " is " shown(tag($0, "again")) " once more"
 	if (tag($0, "unread") != "")
 		note = note " (could not be read: " shown(tag($0, "unread")) ")"
-	text = LETTER[type] bits(field($0, "mode")) sprintf(" %6s %6s %12s ", field($0, "uid"), field($0, "gid"), size)
+	text = sprintf(" %6s %6s %12s ", field($0, "uid"), field($0, "gid"), size)
+	text = LETTER[type] bits(field($0, "mode")) shown(text)
 	if (substr(text, 1, 1) == "-") # printf would take it for an option
 		text = "\\055" substr(text, 2)
 	print "printf '" text date(field($0, "time")) " " shown(name) note "\\n'"
@@ -797,7 +798,7 @@ BEGIN {
 			finished = substr(value, 1, 19)
 	}
 	close(file)
-	print finished, "printf '" key "\\t" finished "\\t" name "\\t" source "\\t" word(substr(REFS[key], 2)) "\\n'"
+	print finished, "printf '" key "\\t" shown(finished) "\\t" name "\\t" source "\\t" word(substr(REFS[key], 2)) "\\n'"
 }
 EOF
 }
@@ -1216,7 +1217,8 @@ check_refs() {
 	(cd store && find refs -type f) 2>>noise | grep -v '/\.' | while IFS= read -r ref; do
 		key=
 		read -r key <"store/$ref"
-		grep "^store/objects/snapshot/../$key\$" loose >>noise || printf '%s: no such snapshot\n' "$ref"
+		is_key "$key" && grep "^store/objects/snapshot/../$key\$" loose >>noise ||
+			printf '%s: no such snapshot\n' "$ref"
 	done
 }
 check_loose() {
@@ -1237,7 +1239,7 @@ check_pack() { # STEM PACK
 	}
 	rm -rf checked
 	mkdir -p checked/blob checked/tree
-	awk -v "pack=$2" 'length($1) == 69 && NF == 4 && !/[^ -~]/ { print $1, 3, "frame", pack, $3, $4 }' \
+	awk -v "pack=$2" 'length($1) == 69 && /^(blob|tree).[0-9a-f]+( [0-9]+)+$/ && NF == 4 { print $1, 3, "frame", pack, $3, $4 }' \
 		"$(grep "/$1.index\$" indexes)" >places
 	cut -d ' ' -f 1 places | sort -u >wanted
 	fetch checked
