@@ -7,6 +7,7 @@ open to their owner only.
 """
 
 import contextlib
+import copy
 import errno
 import os
 import stat
@@ -14,13 +15,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import crew, errors, quote, tree
+from chkfs import crew, errors, missing, quote, tree
 from chkfs.descent import Descent, open_below
 from chkfs.objects import WHOLE_BYTES, Objects
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOPELESS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV))
 _NO_HARD_LINK = frozenset((errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV))
+_NO_MODES = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS))  # what filesystems without them say
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 _BATCH_LINES = 2000
 _BATCH_BYTES = 1 << 20  # of paths
@@ -46,21 +48,35 @@ class Outcome:
         self.unset: Counter[str] = Counter()  # kind of attribute to how often it could not be set
         self.details: list[str] = []  # one for each of these
         self.hopeless: int = 0  # the errno that makes going on useless
+        self.lacks: list[str] = []  # what the entry at hand lacks
+        self.lacking: list[str] = []  # a line for each entry that lacks something, as missing.File wants it
 
     def miss(self, path: bytes, error: BaseException | str) -> None:
         if isinstance(error, OSError) and error.errno in _HOPELESS:
             self.hopeless = error.errno
         reason = error if isinstance(error, str) else errors.describe(error)
         self.problems.append(f"'{quote.readable(path) or '.'}' not restored: {reason}")
+        self.lacks = [missing.ENTRY]
 
     def cannot_set(self, kind: str, path: bytes, error: BaseException | str) -> None:
         reason = error if isinstance(error, str) else errors.describe(error)
         self.unset[kind] += 1
         self.details.append(f"'{quote.readable(path) or '.'}': {kind} not set: {reason}")
+        self.lacks.append(kind)
+
+    def keep(self, directory: bytes, line: str) -> None:
+        """Ends an entry, with its line in the tree of directory: what it lacks is to be had later."""
+        lacks, self.lacks = self.lacks, []
+        with contextlib.suppress(errors.Damaged):
+            entry = tree.parse_line(line)
+            if line.startswith('./'):
+                tree.check_name(entry.name)
+            if entry.tag('unread') is None:  # else nobody has it
+                self.lacking.append(missing.format_line(directory, line, lacks))
 
     def pack(self) -> tuple:
         """As crew can carry it."""
-        return self.files, self.bytes, self.problems, dict(self.unset), self.details, self.hopeless
+        return self.files, self.bytes, self.problems, dict(self.unset), self.details, self.hopeless, self.lacking
 
 
 class _Level(NamedTuple):
@@ -73,7 +89,11 @@ class _Level(NamedTuple):
 
 
 class Checkout:
-    """One restore.  report takes a line for each entry not restored; detail one for each attribute not set."""
+    """One restore.
+
+    report takes a line for each entry not restored, detail one for each attribute not set, and keep the entry's
+    line, with what it lacks, as missing.File wants it.
+    """
 
     def __init__(
         self,
@@ -81,20 +101,22 @@ class Checkout:
         report: Callable[[str], None] = lambda line: None,
         detail: Callable[[str], None] = lambda line: None,
         step: Callable[[bytes, 'Checkout'], None] = lambda path, checkout: None,
+        keep: Callable[[str], None] = lambda line: None,
     ):
         self.files = 0
         self.bytes = 0
         self.missing = 0  # entries that were not restored
         self.unset: Counter[str] = Counter()  # kind of attribute to how often it could not be set
-        self._objects, self._report, self._detail, self._step = objects, report, detail, step
+        self._objects, self._report, self._detail, self._step, self._keep = objects, report, detail, step, keep
         # hl tag and contents to the path of the first name restored: a tag that lies costs a link, not contents
         self._first_links: dict[tuple[str, str], list[bytes]] = {}
         self._top_fd = -1
         self._path = b''  # of the directory at hand
+        self._is_alone = False  # whether all is one entry that is no directory
         self._maker = Maker(objects, self._tick)
         self._crew: crew.Crew | None = None
-        # the batch: (path, lines, attributes or None) of each descriptor
-        self._parts: list[tuple[bytes, list[str], tuple | None]] = []
+        # the batch: (path, lines, attributes or None, its own line) of each descriptor
+        self._parts: list[tuple[bytes, list[str], tuple | None, str]] = []
         self._fds: list[int] = []
         self._batch_lines = self._batch_bytes = self._all_lines = 0
 
@@ -109,6 +131,8 @@ class Checkout:
                 raise errors.Error(f"'{shown}' exists: remove it, or name a destination that does not")
             else:
                 self._top_fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                self._is_alone = True
+                self._maker.expect_any_owner()  # the directory may give it its own group
                 self._restore_other(self._top_fd, tree.Entry(name, entry.fields), [])
         except OSError as error:
             raise errors.Error(f"cannot restore to '{shown}': {errors.describe(error)}") from error
@@ -121,6 +145,8 @@ class Checkout:
 
     def _restore_directory(self, top: tree.Entry, fd: int) -> None:
         self._top_fd = os.dup(fd)
+        if not _gives_our_owner(fd):
+            self._maker.expect_any_owner()
         descent = Descent(fd)
         names: list[bytes] = []  # of the directories on the way
         levels = [self._load(top, names)]
@@ -179,7 +205,7 @@ class Checkout:
             descent.enter(entry.name)
             return True
         except OSError as error:
-            self._miss(b'/'.join([*names, entry.name]), error)
+            self._miss(b'/'.join([*names, entry.name]), error, entry.line())
             return False
 
     def _finish(self, fd: int, level: _Level, names: list[bytes]) -> None:
@@ -190,7 +216,7 @@ class Checkout:
         files = level.files
         while len(files) > _BATCH_LINES:
             some, files = files[:_BATCH_LINES], files[_BATCH_LINES:]
-            self._add(fd, path, some, None)
+            self._add(fd, path, some, None, '')
         try:
             attributes = _attributes(level.entry)
         except errors.Damaged as error:
@@ -199,11 +225,12 @@ class Checkout:
         if len(level.files) > _BATCH_LINES:
             self._hand_out()
             self._settle()  # a directory's times are set when nothing more will be made in it
-        self._add(fd, path, files, attributes)
+        own_line = level.entry.line() if names else tree.Entry(b'.', level.entry.fields).line()
+        self._add(fd, path, files, attributes, own_line)
 
-    def _add(self, fd: int, path: bytes, files: list[str], attributes: _Attributes | None) -> None:
+    def _add(self, fd: int, path: bytes, files: list[str], attributes: _Attributes | None, own_line: str) -> None:
         self._fds.append(os.dup(fd))
-        self._parts.append((path, files, attributes and tuple(attributes)))
+        self._parts.append((path, files, attributes and tuple(attributes), own_line))
         self._batch_lines += len(files)
         self._batch_bytes += len(path)
         if (
@@ -232,7 +259,7 @@ class Checkout:
 
     def _start_worker(self) -> Callable:
         """In a worker: a maker with its own cache connection and frames."""
-        return Maker(self._objects.reopened()).make
+        return self._maker.reopened().make
 
     def _tick(self) -> None:
         self._step(self._path, self)
@@ -243,7 +270,7 @@ class Checkout:
 
     def _take(self, result: tuple) -> None:
         """Adds what came of some work to the whole; stops when the target takes nothing more."""
-        files, size, problems, unset, details, hopeless = result
+        files, size, problems, unset, details, hopeless, lacking = result
         self.files += files
         self.bytes += size
         self.missing += len(problems)
@@ -252,21 +279,26 @@ class Checkout:
             self._report(line)
         for line in details:
             self._detail(line)
+        for line in lacking:
+            self._keep(line)
         if hopeless:
             raise OSError(hopeless, os.strerror(hopeless))
 
-    def _miss(self, path: bytes, error: BaseException | str) -> None:
+    def _miss(self, path: bytes, error: BaseException | str, line: str = '') -> None:
         outcome = Outcome()
         outcome.miss(path, error)
+        if line:
+            outcome.keep(os.path.dirname(path), line)
         self._take(outcome.pack())
 
     def _restore_other(self, fd: int, entry: tree.Entry, names: list[bytes]) -> None:
         """What must be done in order: a file with several names, or no file at all."""
         path = b'/'.join([*names, entry.name])
         outcome = Outcome()
+        hard_link = entry.tag('hl')
+        first = hard_link and self._first_links.get(_file_of(entry, hard_link))
         try:
-            hard_link = entry.tag('hl')
-            if hard_link is None or not self._link(fd, entry, hard_link, path, outcome):
+            if first is None or not self._link(fd, entry, first, path, outcome):
                 if entry.type == 'file':
                     self._maker.make_file(fd, path, entry, outcome)
                 else:
@@ -277,13 +309,21 @@ class Checkout:
             raise
         except (OSError, errors.Error, OverflowError, ValueError) as error:  # ValueError: NUL in a symlink's target
             outcome.miss(path, error)
+        if outcome.lacks:
+            outcome.keep(b'/'.join(names), self._line_to_keep(entry, first))
         self._take(outcome.pack())
 
-    def _link(self, fd: int, entry: tree.Entry, hard_link: str, path: bytes, outcome: Outcome) -> bool:
-        """Links to the first name restored of the same file, if there was one and the filesystem can."""
-        first = self._first_links.get(_file_of(entry, hard_link))
-        if first is None:
-            return False
+    def _line_to_keep(self, entry: tree.Entry, first: list[bytes] | None) -> str:
+        """The line of what was made, or not, in _restore_other: the tag hl names what there is to link to."""
+        if self._is_alone:
+            return tree.Entry(b'.', entry.fields).line()
+        if first is not None:
+            here = ['hl:' + quote.quote_tag(b'/'.join(first)) if tag.startswith('hl:') else tag for tag in entry.tags()]
+            entry = tree.Entry(entry.name, entry.fields | {'tags': ','.join(here)})
+        return entry.line()
+
+    def _link(self, fd: int, entry: tree.Entry, first: list[bytes], path: bytes, outcome: Outcome) -> bool:
+        """Links to the first name restored of the same file, if the filesystem can."""
         directory = open_below(self._top_fd, first[:-1])
         try:
             os.link(first[-1], entry.name, src_dir_fd=directory, dst_dir_fd=fd, follow_symlinks=False)
@@ -304,18 +344,32 @@ class Maker:
     def __init__(self, objects: Objects, step: Callable[[], None] = lambda: None):
         """step is called for each chunk of a file, and may raise Interrupted."""
         self._objects, self._step = objects, step
-        self._owner = os.geteuid(), os.getegid()
+        self._owner = os.geteuid(), os.getegid()  # of what we make
 
-    def make(self, parts: list[tuple[bytes, list[str], tuple | None]], fds: list[int]) -> tuple:
-        """For each directory descriptor: (its path, the lines of files to create, what to set on it then)."""
+    def reopened(self) -> 'Maker':
+        """The same for another process."""
+        found = copy.copy(self)
+        found._objects, found._step = self._objects.reopened(), lambda: None
+        return found
+
+    def expect_any_owner(self) -> None:
+        """What owners are set of may belong to anybody so far."""
+        self._owner = -1, -1
+
+    def make(self, parts: list[tuple[bytes, list[str], tuple | None, str]], fds: list[int]) -> tuple:
+        """For each directory descriptor: (its path, the lines of files to create, what to set on it then, its line)."""
         outcome = Outcome()
-        for (path, lines, attributes), fd in zip(parts, fds):
+        for (path, lines, attributes, own_line), fd in zip(parts, fds):
             for line in lines:
                 if outcome.hopeless:
                     break
                 self._make_line(fd, path, line, outcome)
+                if outcome.lacks:
+                    outcome.keep(path, line)
             if attributes is not None:
                 self._set_open(fd, attributes, path, outcome)
+                if outcome.lacks:
+                    outcome.keep(os.path.dirname(path), own_line)
         return outcome.pack()
 
     def _make_line(self, fd: int, directory: bytes, line: str, outcome: Outcome) -> None:
@@ -369,6 +423,18 @@ class Maker:
         else:
             raise errors.Damaged(f'unknown type {kind[:80]!r}')
         self._set_by_name(fd, entry, attributes, path, outcome)
+
+    def set(self, fd: int, entry: tree.Entry, path: bytes, outcome: Outcome) -> None:
+        """Sets what belongs to an entry that is there already, in the directory fd.  Raises OSError, Damaged."""
+        attributes = _attributes(entry)
+        if entry.type not in ('file', 'dir'):
+            self._set_by_name(fd, entry, attributes, path, outcome)
+            return
+        found = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+        try:
+            self._set_open(found, attributes, path, outcome)
+        finally:
+            os.close(found)
 
     def _create(self, fd: int, name: bytes, chunks, attributes: tuple, path: bytes, outcome: Outcome) -> int:
         """Gives the size in bytes."""
@@ -454,17 +520,33 @@ def _make_top(destination: bytes) -> int:
         raise _not_empty(destination)
     fd = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if os.fstat(fd).st_uid != os.geteuid():
-            os.fchown(fd, os.geteuid(), -1)
+        if not _gives_our_owner(fd):
+            is_ours = os.fstat(fd).st_uid == os.geteuid()
+            with contextlib.suppress(OSError) if is_ours else contextlib.nullcontext():
+                os.fchown(fd, os.geteuid(), os.getegid())
             is_private = False
         if not is_private:
-            os.fchmod(fd, 0o700)
+            _close_to_others(fd)
         if os.listdir(fd):
             raise _not_empty(destination)
         return fd
     except BaseException:
         os.close(fd)
         raise
+
+
+def _gives_our_owner(fd: int) -> bool:
+    """Whether what is made in a directory belongs to our user and group."""
+    status = os.fstat(fd)
+    return (status.st_uid, status.st_gid) == (os.geteuid(), os.getegid()) and not status.st_mode & stat.S_ISGID
+
+
+def _close_to_others(fd: int) -> None:
+    try:
+        os.fchmod(fd, 0o700)
+    except OSError as error:
+        if error.errno not in _NO_MODES:
+            raise
 
 
 def _not_empty(destination: bytes) -> errors.Error:

@@ -18,7 +18,8 @@ import chkfs
 from chkfs import errors, quote, store
 
 COMMANDS = (
-    'init', 'hash-object', 'cat-object', 'write-tree', 'mktree', 'ls-tree', 'checkout-tree', 'commit-snapshot',
+    'init', 'hash-object', 'cat-object', 'write-tree', 'mktree', 'ls-tree', 'checkout-tree', 'apply-metadata',
+    'commit-snapshot',
     'update-ref', 'for-each-ref', 'rev-parse', 'rev-list', 'list-objects', 'count-objects', 'fsck', 'repack',
     'completion',
 )  # fmt: skip

@@ -1,14 +1,16 @@
 """chkfs-checkout-tree - restore a tree, or one file, to a place on disk"""
 
 import os
+import shlex
 
-from chkfs import checkout, cli, errors, revision
+from chkfs import checkout, cli, errors, missing, quote, revision
 
-USAGE = 'chkfs-checkout-tree [-qv] TREEISH[:PATH] DEST'
+USAGE = 'chkfs-checkout-tree [-qv] [--missing FILE] TREEISH[:PATH] DEST'
 
 
 def options(parser):
     cli.add_quiet_verbose(parser)
+    parser.add_argument('--missing', metavar='FILE', help='list there what could not be set, not beside DEST')
     parser.add_argument('treeish', metavar='TREEISH[:PATH]', help='a tree, a snapshot, or a part of one; see chkfs(7)')
     parser.add_argument('destination', metavar='DEST', help='becomes the thing restored: absent, or an empty directory')
 
@@ -20,17 +22,30 @@ def run(args):
         raise errors.NotFound(f"'{args.treeish}' is a bare blob: chkfs-cat-object prints it")
     report = cli.reporter(args)
     progress = cli.Progress(args)
-    work = checkout.Checkout(store.objects, report, report if args.verbose else lambda line: None, progress)
+    destination = os.fsencode(args.destination)
+    lacking = missing.File(destination, args.missing and os.fsencode(args.missing))
+    detail = report if args.verbose else lambda line: None
+    work = checkout.Checkout(store.objects, report, detail, progress, lacking.add)
     try:
-        work.restore(entry, os.fsencode(args.destination))
+        work.restore(entry, destination)
     except errors.Interrupted:
         raise errors.Interrupted('interrupted: the destination is incomplete') from None
     finally:
         progress.close()
+        lacking.close()
     for kind, count in sorted(work.unset.items()):
         report(f'{kind} could not be set {count} times{"" if args.verbose else " (-v lists them)"}')
     if work.missing:
         report(f'{work.missing} entries were not restored')
+    _say_what_is_missing(lacking, destination, report)
     if not args.quiet:
         cli.say(f'{work.files} files, {work.bytes} bytes restored')
     return errors.PARTIAL if work.missing or work.unset else errors.DONE
+
+
+def _say_what_is_missing(lacking, destination, report):
+    if lacking.problem:
+        report(f'{lacking.problem}; --missing names another place for the list of what is missing')
+    elif lacking.lines:
+        words = (shlex.quote(quote.readable(path)) for path in (lacking.path, destination))
+        report(f'to set what is missing, as root: chkfs-apply-metadata {" ".join(words)}')

@@ -1,0 +1,191 @@
+"""Sets in a restored directory what could not be set when it was restored: missing.File's lines, made true.
+
+Each entry is looked for at its path, no symlink followed, and must be of the type that its line says.  What is
+there already as it should be stays so, so applying twice does no harm.  Directories come after all else, the
+deepest first, and names that were changed are given back last.
+"""
+
+import errno
+import filecmp
+import os
+import stat
+from collections.abc import Callable, Iterable
+
+from chkfs import checkout, errors, metadata, missing, quote, tree
+from chkfs.descent import open_below
+
+_HARD_LINK = 'hard link'
+_LINKED_BESIDE = b'.chkfs-link'  # a link before it takes the place of the copy
+
+
+class Apply:
+    """One run.  report takes a line for each problem."""
+
+    def __init__(self, maker: checkout.Maker, report: Callable[[str], None]):
+        self.entries = 0  # that were looked at
+        self.problems = 0
+        self._maker, self._report = maker, report
+        maker.expect_any_owner()
+        self._top = b''
+        self._top_fd = -1
+
+    def run(self, entries: Iterable[tree.Entry], destination: bytes) -> None:
+        """Raises Error when destination cannot be opened, or the entries cannot be read."""
+        self._top = os.path.abspath(destination)
+        is_directory = os.path.isdir(self._top) and not os.path.islink(self._top)
+        directories, renamed = [], []
+        try:
+            # for one that is no directory, its own name leads to it
+            self._top_fd = os.open(self._top if is_directory else os.path.dirname(self._top), os.O_RDONLY)
+            for entry in entries:
+                if missing.NAME in missing.kinds(entry):
+                    renamed.append(entry)
+                if entry.type == 'dir' and entry.tag('again') is None:
+                    directories.append(entry)
+                elif missing.kinds(entry):
+                    self._try(self._apply, entry)
+            for entry in sorted(directories, key=_depth, reverse=True):
+                if missing.kinds(entry):
+                    self._try(self._apply, entry)
+            for entry in sorted(renamed, key=_depth, reverse=True):
+                self._try(self._rename, entry)
+        except OSError as error:
+            raise errors.Error(f"cannot open '{quote.readable(destination)}': {errors.describe(error)}") from error
+        finally:
+            if self._top_fd >= 0:
+                os.close(self._top_fd)
+
+    def _try(self, do: Callable, entry: tree.Entry) -> None:
+        *above, name = entry.name.split(b'/') if entry.name != b'.' else [self._top_name(entry)]
+        self.entries += do != self._rename
+        outcome = checkout.Outcome()
+        try:
+            fd = open_below(self._top_fd, above)
+        except OSError as error:
+            self._say(entry.name, errors.describe(error))
+            return
+        try:
+            do(fd, tree.Entry(name, missing.without_tags(entry, 'missing', 'name').fields), entry, outcome)
+        except errors.Interrupted:
+            raise
+        except (OSError, errors.Error, OverflowError, ValueError) as error:
+            self._say(entry.name, errors.describe(error))
+        finally:
+            os.close(fd)
+        for line in outcome.problems + outcome.details:
+            self._report(line)
+            self.problems += 1
+
+    def _top_name(self, entry: tree.Entry) -> bytes:
+        return b'.' if entry.type == 'dir' else os.path.basename(self._top)
+
+    def _apply(self, fd: int, entry: tree.Entry, said: tree.Entry, outcome: checkout.Outcome) -> None:
+        lacks = missing.kinds(said)
+        with _SameTimes(fd):
+            if _kind(fd, entry.name) is None and missing.ENTRY in lacks:
+                if self._make(fd, entry, said, outcome):
+                    return
+            if _kind(fd, entry.name) != ('link' if entry.tag('again') is not None else entry.type):
+                raise errors.Error(f'is no {entry.type}')
+            if _HARD_LINK in lacks:
+                self._link(fd, entry)
+        self._maker.set(fd, entry, said.name, outcome)
+
+    def _make(self, fd: int, entry: tree.Entry, said: tree.Entry, outcome: checkout.Outcome) -> bool:
+        """Makes what was not there, with all that belongs to it; False when it is a link to what is there."""
+        if entry.tag('hl') is not None:
+            try:
+                self._link_to_first(fd, entry, entry.name)
+                return False
+            except FileNotFoundError:
+                pass
+        if entry.type == 'file':
+            self._maker.make_file(fd, said.name, entry, outcome)
+        elif entry.type == 'dir' and entry.tag('again') is None:
+            raise errors.Error('is not there, nor is what it held: restore it again')
+        else:
+            self._maker.make_other(fd, said.name, entry, said.name.split(b'/')[:-1], outcome)
+        return True
+
+    def _link(self, fd: int, entry: tree.Entry) -> None:
+        """Puts a link to the first name in the place of a copy that is still the same."""
+        directory, first = self._first(entry)
+        try:
+            here, there = _look(fd, entry.name), _look(directory, first)
+            if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+                return
+            if stat.S_IFMT(here.st_mode) != stat.S_IFMT(there.st_mode):
+                raise errors.Error('is not of the type any more that its first name has')
+            if entry.type == 'file' and not filecmp.cmp(_path(fd, entry.name), _path(directory, first), shallow=False):
+                raise errors.Error('is not the same any more as the file that it was a name of')
+            os.link(first, _LINKED_BESIDE, src_dir_fd=directory, dst_dir_fd=fd, follow_symlinks=False)
+            os.rename(_LINKED_BESIDE, entry.name, src_dir_fd=fd, dst_dir_fd=fd)
+        finally:
+            os.close(directory)
+
+    def _link_to_first(self, fd: int, entry: tree.Entry, name: bytes) -> None:
+        directory, first = self._first(entry)
+        try:
+            os.link(first, name, src_dir_fd=directory, dst_dir_fd=fd, follow_symlinks=False)
+        finally:
+            os.close(directory)
+
+    def _first(self, entry: tree.Entry) -> tuple[int, bytes]:
+        """Directory, as a new descriptor, and name of the first name of a hard-linked file."""
+        *above, name = quote.unquote(entry.tag('hl') or '').split(b'/')
+        for part in (*above, name):
+            tree.check_name(part)
+        return open_below(self._top_fd, above), name
+
+    def _rename(self, fd: int, entry: tree.Entry, said: tree.Entry, outcome: checkout.Outcome) -> None:
+        """Gives an entry the name back that its target could not hold."""
+        name = quote.unquote(said.tag('name') or '')
+        tree.check_name(name)
+        if _kind(fd, entry.name) is None and _kind(fd, name) == entry.type:
+            return
+        if _kind(fd, name) is not None:
+            raise errors.Error(f"cannot be named '{quote.readable(name)}' again: that is there")
+        with _SameTimes(fd):
+            os.rename(entry.name, name, src_dir_fd=fd, dst_dir_fd=fd)
+
+    def _say(self, path: bytes, why: str) -> None:
+        self._report(f"'{quote.readable(path)}': {why}")
+        self.problems += 1
+
+
+class _SameTimes:
+    """Whatever is made in a directory, its times stay."""
+
+    def __init__(self, fd: int):
+        self._fd = fd
+
+    def __enter__(self) -> None:
+        self._before = os.fstat(self._fd)
+
+    def __exit__(self, *_) -> None:
+        after = os.fstat(self._fd)
+        if after.st_mtime_ns != self._before.st_mtime_ns:
+            try:
+                os.utime(self._fd, ns=(self._before.st_atime_ns, self._before.st_mtime_ns))
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EACCES):
+                    raise
+
+
+def _depth(entry: tree.Entry) -> tuple[int, bytes]:
+    return (0, b'') if entry.name == b'.' else (entry.name.count(b'/') + 1, entry.name)
+
+
+def _look(fd: int, name: bytes) -> os.stat_result:
+    return os.stat(name, dir_fd=fd, follow_symlinks=False)
+
+
+def _kind(fd: int, name: bytes) -> str | None:
+    try:
+        return metadata.KINDS.get(stat.S_IFMT(_look(fd, name).st_mode))
+    except FileNotFoundError:
+        return None
+
+
+def _path(fd: int, name: bytes) -> bytes:
+    return b'/proc/self/fd/%d/%s' % (fd, name)

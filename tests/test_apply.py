@@ -1,0 +1,223 @@
+"""apply: what a restore could not set is set later, and nothing else is touched."""
+
+import os
+import stat
+
+import pytest
+
+from chkfs import apply, checkout, errors, missing, tree
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
+TIME = 10**18
+
+
+class Restored:
+    """A restore under conditions, and what was left to be set."""
+
+    def __init__(self, store, entry, path):
+        self.store, self.path, self.file = store, path, missing.File(path)
+        self.lines = []
+        self.work = checkout.Checkout(store.objects, self.lines.append, keep=self.file.add)
+        self.work.restore(entry, path)
+        self.file.close()
+
+    def entries(self):
+        return list(missing.entries(self.file.path)) if self.file.lines else []
+
+    def apply(self, entries=None, path=None):
+        """Gives what was said."""
+        said = []
+        work = apply.Apply(checkout.Maker(self.store.objects), said.append)
+        work.run(self.entries() if entries is None else entries, path or self.path)
+        assert work.problems == len(said)
+        return said
+
+
+@pytest.fixture
+def restore(store, tmp_path):
+    return lambda entry, name='out': Restored(store, entry, os.fsencode(tmp_path / name))
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """refuse(name of a function of os, ...) makes them fail until the context ends."""
+
+    def fail(*_, **__):
+        raise PermissionError(1, 'Operation not permitted')
+
+    def patch(*names):
+        context = monkeypatch.context()
+        patched = context.__enter__()
+        for name in names:
+            patched.setattr(os, name, fail)
+        return lambda: context.__exit__(None, None, None)
+
+    return patch
+
+
+@pytest.fixture
+def full(source):
+    """Of everything something."""
+    os.makedirs(os.path.join(source, b'sub/deeper'))
+    os.mkdir(os.path.join(source, b'other'))
+    for name in (b'a', b'sub/b', b'sub/deeper/c \xff'):
+        with open(os.path.join(source, name), 'wb') as file:
+            file.write(name)
+    os.link(os.path.join(source, b'a'), os.path.join(source, b'other/linked'))
+    os.symlink(b'a', os.path.join(source, b'link'))
+    os.mkfifo(os.path.join(source, b'sub/fifo'))
+    if os.geteuid() == 0:
+        os.mknod(os.path.join(source, b'sub/tty'), stat.S_IFCHR | 0o620, os.makedev(5, 1))
+        for number, name in enumerate((b'', b'a', b'sub', b'sub/deeper', b'sub/fifo', b'link', b'sub/tty')):
+            os.chown(os.path.join(source, name), 1000 + number, 2000 + number, follow_symlinks=False)
+    os.chmod(os.path.join(source, b'a'), 0o6755)
+    os.chmod(os.path.join(source, b'sub'), 0o2750)
+    for directory, names, files in os.walk(source, topdown=False):
+        for name in [*names, *files]:
+            os.utime(os.path.join(directory, name), ns=(TIME, TIME), follow_symlinks=False)
+    os.utime(source, ns=(TIME, TIME))
+    return source
+
+
+@AS_ROOT
+@pytest.mark.parametrize(
+    'refused',
+    [
+        ('fchown', 'chown'),
+        ('fchmod', 'chmod'),
+        ('utime',),
+        ('mknod', 'mkfifo', 'symlink'),
+        ('link',),
+        ('fchown', 'chown', 'fchmod', 'chmod', 'utime', 'mknod', 'mkfifo', 'symlink', 'link'),
+    ],
+)
+def test_what_could_not_be_set_is_listed_and_applying_it_makes_all_equal(
+    backup, restore, full, refuse, tree_on_disk, refused
+):
+    root = backup(full).root
+    stop = refuse(*refused)
+    restored = restore(root)
+    stop()
+    assert tree_on_disk(restored.path) != tree_on_disk(full)
+    assert restored.apply() == []
+    assert tree_on_disk(restored.path) == tree_on_disk(full)
+    assert restored.apply() == []
+    assert tree_on_disk(restored.path) == tree_on_disk(full)
+
+
+def test_when_all_could_be_set_nothing_is_listed(backup, restore, source):
+    os.mkdir(os.path.join(source, b'dir'))
+    assert restore(backup(source).root).entries() == []
+
+
+def test_contents_that_were_damaged_come_from_a_store_that_is_whole(backup, restore, source, store, monkeypatch):
+    with open(os.path.join(source, b'file'), 'wb') as file:
+        file.write(b'contents')
+    root = backup(source).root
+    whole = type(store.objects).view
+
+    def torn(self, type, key):
+        if type == 'blob':
+            raise errors.Damaged('torn')
+        return whole(self, type, key)
+
+    with monkeypatch.context() as context:
+        context.setattr(type(store.objects), 'view', torn)
+        restored = restore(root)
+    assert [missing.kinds(entry) for entry in restored.entries()] == [[], ['entry']]
+    assert not os.path.exists(os.path.join(restored.path, b'file'))
+    assert restored.apply() == []
+    with open(os.path.join(restored.path, b'file'), 'rb') as file:
+        assert file.read() == b'contents'
+
+
+def test_what_nobody_could_read_is_not_listed(restore, store, put):
+    line = './secret type=file mode=0600 size=3 tags=unread:EACCES'
+    found = put(store, 'tree', (tree.HEADER + line + '\n').encode())
+    restored = restore(tree.parse_line(f'. type=dir mode=0755 tags=tree:{found}'))
+    assert restored.work.missing == 1 and restored.entries() == []
+
+
+def test_one_entry_alone_is_applied_to_itself(restore, tmp_path, refuse):
+    stop = refuse('utime')
+    restored = restore(tree.parse_line('./x type=link mode=0777 time=5.000000000 link=no/such'))
+    stop()
+    assert restored.entries()[0].name == b'.'
+    assert restored.apply() == []
+    assert os.lstat(restored.path).st_mtime_ns == 5 * 10**9
+
+
+def entry(line):
+    return tree.parse_line(line)
+
+
+@pytest.mark.parametrize('name', [b'x', b'sub/x'])
+def test_no_symlink_is_followed(restore, backup, source, tmp_path, name):
+    (tmp_path / 'victim').mkdir()
+    (tmp_path / 'victim' / 'x').write_bytes(b'')
+    before = os.stat(tmp_path / 'victim' / 'x')
+    restored = restore(backup(source).root)
+    if name == b'x':
+        os.symlink(tmp_path / 'victim' / 'x', os.path.join(restored.path, b'x'))
+    else:
+        os.symlink(tmp_path / 'victim', os.path.join(restored.path, b'sub'))
+    said = restored.apply([entry(f'./{name.decode()} type=file mode=0777 time=1.000000000 tags=missing:mode')])
+    assert len(said) == 1
+    assert os.stat(tmp_path / 'victim' / 'x').st_mtime_ns == before.st_mtime_ns
+
+
+def test_another_type_is_left_alone(restore, backup, source):
+    restored = restore(backup(source).root)
+    os.mkfifo(os.path.join(restored.path, b'x'), 0o600)
+    said = restored.apply([entry('./x type=file mode=0777 tags=missing:mode')])
+    assert said == ["'x': is no file"]
+    assert stat.S_IMODE(os.stat(os.path.join(restored.path, b'x')).st_mode) == 0o600
+
+
+def test_a_copy_that_was_changed_does_not_become_a_link(backup, restore, source, refuse):
+    with open(os.path.join(source, b'a'), 'wb') as file:
+        file.write(b'same')
+    os.link(os.path.join(source, b'a'), os.path.join(source, b'b'))
+    root = backup(source).root
+    stop = refuse('link')
+    restored = restore(root)
+    stop()
+    with open(os.path.join(restored.path, b'b'), 'wb') as file:
+        file.write(b'edited')
+    said = restored.apply()
+    assert len(said) == 1 and 'not the same any more' in said[0]
+    with open(os.path.join(restored.path, b'b'), 'rb') as file:
+        assert file.read() == b'edited'
+
+
+def test_a_name_is_given_back_unless_it_is_taken(backup, restore, source):
+    for name in (b'dir/new', b'taken', b'blocked'):
+        os.makedirs(os.path.join(source, name))
+    restored = restore(backup(source).root)
+    said = restored.apply(
+        [
+            entry('./dir type=dir mode=0755 time=3.000000000 tags=name:\\377dir,missing:name'),
+            entry('./dir/new type=dir mode=0700 time=5.000000000 tags=name:old\\072one,missing:name'),
+            entry('./blocked type=dir mode=0755 tags=name:taken,missing:name'),
+        ]
+    )
+    assert said == ["'blocked': cannot be named 'taken' again: that is there"]
+    assert sorted(os.listdir(restored.path)) == [b'blocked', b'taken', b'\xffdir']
+    renamed = os.stat(os.path.join(restored.path, b'\xffdir/old:one'))
+    assert (renamed.st_mtime_ns, stat.S_IMODE(renamed.st_mode)) == (5 * 10**9, 0o700)
+    assert os.stat(os.path.join(restored.path, b'\xffdir')).st_mtime_ns == 3 * 10**9
+
+
+@pytest.mark.parametrize('tag', ['name:..', 'name:a/b', 'name:', 'hl:../x', 'hl:', 'hl:/etc/passwd'])
+def test_a_name_or_a_link_that_leads_elsewhere_is_refused(backup, restore, source, tag):
+    with open(os.path.join(source, b'x'), 'wb'):
+        pass
+    restored = restore(backup(source).root)
+    kind = 'name' if tag.startswith('name') else 'hard\\040link'
+    said = restored.apply([entry(f'./x type=file mode=0644 tags={tag},missing:{kind}')])
+    assert len(said) == 1 and 'not the name of a directory entry' in said[0]
+
+
+def test_a_directory_that_is_not_there_is_an_error(store, tmp_path):
+    with pytest.raises(errors.Error, match='cannot open'):
+        apply.Apply(checkout.Maker(store.objects), print).run([], os.fsencode(tmp_path / 'none' / 'such'))
