@@ -292,14 +292,20 @@ class Objects:
             raise errors.Damaged(f'its pieces together are not {type} {key}')
 
     def _loading(self, pieces: list[tuple[str, int]]) -> Iterator[tuple[str, tuple[bytes, ...] | None]]:
-        """(key, the piece if a thread has read it ahead, else None) for each (key, size)."""
+        """(key, the piece if a thread has read it ahead, else None) for each (key, size).
+
+        A piece that comes several times in a row, as in a long run of zeros, is read once.
+        """
         from concurrent.futures import ThreadPoolExecutor
 
-        waiting = deque()
+        waiting, last = deque(), ()
         with ThreadPoolExecutor(_PIECES_AHEAD) as pool:
             for key, size in pieces:
-                paths = self._loose('blob', key) if size <= 2 * WHOLE_BYTES else {}
-                waiting.append((key, pool.submit(_load_file, key, size, paths) if paths else None))
+                if (key, size) != last:
+                    last = key, size
+                    paths = self._loose('blob', key) if size <= 2 * WHOLE_BYTES else {}
+                    loading = pool.submit(_load_file, key, size, paths) if paths else None
+                waiting.append((key, loading))
                 if len(waiting) > _PIECES_AHEAD:
                     first, future = waiting.popleft()
                     yield first, future and future.result()

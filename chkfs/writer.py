@@ -292,9 +292,11 @@ class Writer:
     def _put_listed(self, type: str, blocks: Iterable[bytes]) -> tuple[str, int]:
         whole, size = hashlib.sha256(), 0
         pieces: list[tuple[str, int]] = []
-        hashing = deque()
+        hashing, last, future = deque(), None, None
         for piece in chunker.cut(blocks, self._chunks):
-            hashing.append((self.submit(keys.of, piece), piece))
+            if piece is not last:  # as the pieces of a long hole are
+                last, future = piece, self.submit(keys.of, piece)
+            hashing.append((future, piece))
             whole.update(piece)
             size += len(piece)
             if len(hashing) > 2:

@@ -4,7 +4,7 @@ import hashlib
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chkfs import chunker, errors
@@ -94,6 +94,24 @@ def test_the_default_cuts_do_not_depend_on_the_block_size(block):
     pieces = list(chunker.cut(blocks))
     assert [len(piece) for piece in pieces] == lengths(DATA, chunker.Parameters())
     assert hashlib.sha256(b''.join(pieces)).digest() == hashlib.sha256(DATA).digest()
+
+
+@settings(max_examples=25)
+@given(st.lists(st.one_of(st.none(), st.integers(0, 60_000), st.just(-1)), max_size=6))
+def test_known_zeros_are_cut_as_any_zeros_are(parts):
+    """None: a run of known zeros; -1: zeros that nobody knows of; a number: so many other bytes."""
+    blocks = [chunker.ZEROS if n is None else bytes(20_000) if n < 0 else DATA[n : 2 * n] for n in parts]
+    plain = [bytes(len(block)) if block is chunker.ZEROS else block for block in blocks]
+    pieces = list(chunker.cut(blocks, SMALL))
+    assert [len(piece) for piece in pieces] == [len(piece) for piece in chunker.cut(plain, SMALL)]
+    assert b''.join(pieces) == b''.join(plain)
+
+
+def test_the_pieces_of_known_zeros_are_one_object():
+    pieces = list(chunker.cut([DATA[:50_000], *[chunker.ZEROS] * 64, DATA[:50_000]]))
+    assert [len(piece) for piece in pieces[1:8]] == [8 << 20] * 7
+    assert len({id(piece) for piece in pieces[1:7]}) == 1
+    assert sum(map(len, pieces)) == 100_000 + (64 << 20)
 
 
 @given(st.integers(0, 400_000), st.binary(max_size=3000))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chkfs import codec, errors, key, pack, publish, store, tree
+from chkfs import chunker, codec, errors, key, pack, publish, store, tree
 from chkfs import writer as writers
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -571,3 +571,24 @@ def test_no_thread_is_left_when_processes_are_about_to_branch_off(store):
         writer.put('blob', b'and on it goes')
         writer.checkpoint()
     assert reopened(store).objects.read('blob', key.of(b'and on it goes')) == b'and on it goes'
+
+
+def test_known_zeros_are_hashed_once_as_a_piece_and_stored_once(store, monkeypatch):
+    hashed = []
+    real = key.of
+    monkeypatch.setattr(key, 'of', lambda piece: hashed.append(len(piece)) or real(piece))
+    with store.writer() as writer:
+        found, size = writer.put_blocks('blob', [b'head', *[chunker.ZEROS] * 100, b'tail'])
+        writer.checkpoint()
+    plain = b'head' + bytes(100 << 20) + b'tail'
+    assert (found, size) == (real(plain), len(plain))
+    assert hashed.count(8 * MIB) <= 2, 'the piece that begins with the head, and the one that is zeros'
+    assert b''.join(store.objects.chunks('blob', found)) == plain
+
+
+def test_a_piece_that_repeats_is_read_once(store):
+    with store.writer() as writer:
+        found, _ = writer.put_blocks('blob', [chunker.ZEROS] * 64)
+        writer.checkpoint()
+    chunks = list(store.objects.chunks('blob', found))
+    assert len(chunks) == 8 and len({id(chunk) for chunk in chunks}) == 1
