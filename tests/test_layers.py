@@ -11,10 +11,10 @@ import chkfs
 LAYERS = [
     ['errors'],
     ['key', 'quote', 'number'],
-    ['tree', 'piecelist'],
+    ['tree', 'piecelist', 'ranges'],
     ['snapshot', 'missing'],
     ['publish', 'codec', 'chunker', 'descent', 'metadata', 'mounts', 'exclude', 'crew', 'claims'],
-    ['pack'],
+    ['pack', 'rescue', 'holes'],
     ['cache'],
     ['objects'],
     ['writer'],
