@@ -37,13 +37,16 @@ Read = Callable[[int, int], bytes]  # (offset, size) gives at most so many bytes
 
 
 class Rescue:
-    """One file.  After blocks() has ended, damaged has the ranges for which there are zeros in it."""
+    """One file.  instead(start, end) gives the blocks that stand for a bad place; step is called before each read."""
 
-    def __init__(self, read: Read, step: Callable[[], None] = lambda: None):
-        """step is called before each read."""
-        self.damaged: ranges.Ranges = []
+    def __init__(
+        self,
+        read: Read,
+        step: Callable[[], None] = lambda: None,
+        instead: Callable[[int, int], Iterator[bytes]] = lambda start, end: zeros(end - start),
+    ):
         self.failures = self._scraped = 0
-        self._read_at, self._step = read, step
+        self._read_at, self._step, self._instead = read, step, instead
 
     def blocks(self, start: int, end: int) -> Iterator[bytes]:
         """The bytes of a range of the file; fewer when it ends before."""
@@ -66,12 +69,12 @@ class Rescue:
             unread = self._scrape(good, unread)
         at = start
         for begin, data in sorted(good.items()):
-            yield from self._zeros(at, begin)
+            yield from self._given(at, begin)
             yield data
             at = begin + len(data)
         if not good:
             stop = self._look_far(stop, end)
-        yield from self._zeros(at, stop)
+        yield from self._given(at, stop)
         return stop
 
     def _leap(self, start: int, stop: int) -> tuple[int, dict[int, bytes], ranges.Ranges]:
@@ -132,10 +135,9 @@ class Rescue:
             at, here, leap = here + _SECTOR, here + leap, 2 * leap
         return min(at, end)
 
-    def _zeros(self, start: int, end: int) -> Iterator[bytes]:
+    def _given(self, start: int, end: int) -> Iterator[bytes]:
         if start < end:
-            self.damaged = ranges.join((*self.damaged, (start, end)))
-            yield from zeros(end - start)
+            yield from self._instead(start, end)
 
     def _try(self, at: int, size: int) -> bytes | None:
         """What can be read there, b'' at the end of the file, None when it is a bad place."""
@@ -156,7 +158,7 @@ class Rescue:
 
 
 def zeros(size: int) -> Iterator[bytes]:
-    """So many zeros, as chunker knows them."""
+    """So many zeros, as the chunker knows them."""
     for _ in range(size // len(ZEROS)):
         yield ZEROS
     if size % len(ZEROS):

@@ -19,6 +19,7 @@ LAYERS = [
     ['objects'],
     ['writer'],
     ['scan', 'walk', 'salvage'],
+    ['contents'],
     ['reader'],
     ['ingest', 'checkout'],
     ['apply'],

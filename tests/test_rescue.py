@@ -49,8 +49,20 @@ class Disk:
         return bytes(data)
 
 
+class Rescue(rescue.Rescue):
+    """Knows what it could not read."""
+
+    def __init__(self, read):
+        super().__init__(read, instead=self._note)
+        self.damaged = []
+
+    def _note(self, start, end):
+        self.damaged = ranges.join([*self.damaged, (start, end)])
+        return rescue.zeros(end - start)
+
+
 def rescued(disk, size=None):
-    work = rescue.Rescue(disk.read)
+    work = Rescue(disk.read)
     return b''.join(work.blocks(0, disk.size if size is None else size)), work
 
 
@@ -100,7 +112,7 @@ def test_an_error_of_another_kind_is_none_of_ours():
 
 def test_what_is_larger_than_a_window_is_given_in_order():
     disk = Disk(200 * MIB, [(n * 9 * MIB + 77, n * 9 * MIB + 78) for n in range(22)])
-    work, at = rescue.Rescue(disk.read), 0
+    work, at = Rescue(disk.read), 0
     for block in work.blocks(0, disk.size):
         if not any(start < at + len(block) and at < end for start, end in disk.lost):
             assert block == disk.content(at, at + len(block))
@@ -115,7 +127,7 @@ def test_what_is_larger_than_a_window_is_given_in_order():
 ])  # fmt: skip
 def test_a_large_bad_area_costs_few_reads_and_its_edges_are_exact(size, bad, monkeypatch):
     disk = Disk(size, [bad])
-    work = rescue.Rescue(lambda at, n: disk.read(at, n) and chunker.ZEROS[:n])
+    work = Rescue(lambda at, n: disk.read(at, n) and chunker.ZEROS[:n])
     if bad[0] > MIB:
         monkeypatch.setattr(disk, 'content', lambda start, end: b'.' * (end - start))
         list(work.blocks(bad[0] - MIB, bad[0] + MIB))
