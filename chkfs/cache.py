@@ -288,7 +288,7 @@ class ObjectCache:
 
 
 class Directory(NamedTuple):
-    """What the scan cache knows of one directory; files: name to (stat record, key)."""
+    """What the scan cache knows of one directory; files: name to (stat record, key and tags)."""
 
     signature: bytes
     tree: str
@@ -301,7 +301,7 @@ class ScanCache:
     Rows are advice: a row is used only when what it names exists in the store.
     """
 
-    VERSION = 1
+    VERSION = 2
     SCHEMA = """
         CREATE TABLE IF NOT EXISTS source (id INTEGER PRIMARY KEY, identity TEXT UNIQUE);
         CREATE TABLE IF NOT EXISTS directory (source INTEGER, path BLOB, signature BLOB, tree BLOB, files BLOB,
@@ -328,7 +328,7 @@ class ScanCache:
         return row and (row[0], row[1].hex())
 
     def files(self, identity: str, path: bytes) -> dict[bytes, tuple[bytes, str]]:
-        """Name to (stat record, key) for the files of a directory that were read."""
+        """Name to (stat record, key with its tags) for the files of a directory that were read."""
         row = self._row('files', identity, path)
         return _unpack_files(row[0]) if row else {}
 
@@ -369,13 +369,15 @@ class ScanCache:
         return self._sources.get(identity)
 
 
-# A file's row: the name, NUL, the length of the stat record in one byte, the record, the key.
+# A file's row: the name, NUL, the length of the stat record in one byte, the record, the key, the length of its tags
+# in two bytes, the tags, which are ASCII.
 
 
 def _pack_files(files: dict[bytes, tuple[bytes, str]]) -> bytes:
     parts = []
-    for name, (record, key) in files.items():
-        parts += (name, b'\0', bytes((len(record),)), record, bytes.fromhex(key))
+    for name, (record, text) in files.items():
+        tags = text[64:].encode()
+        parts += (name, b'\0', bytes((len(record),)), record, bytes.fromhex(text[:64]), len(tags).to_bytes(2), tags)
     return b''.join(parts)
 
 
@@ -384,6 +386,8 @@ def _unpack_files(data: bytes) -> dict[bytes, tuple[bytes, str]]:
     while (end := data.find(b'\0', at)) >= 0 and end + 1 < len(data):
         start = end + 2
         stop = start + data[end + 1]
-        files[data[at:end]] = data[start:stop], data[stop : stop + 32].hex()
-        at = stop + 32
+        tags = stop + 34
+        next = tags + int.from_bytes(data[stop + 32 : tags])
+        text = data[stop : stop + 32].hex() + data[tags:next].decode('ascii', 'replace')
+        files[data[at:end]], at = (data[start:stop], text), next
     return files

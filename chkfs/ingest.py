@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import crew, errors, exclude, mounts, quote, scan, tree
+from chkfs import crew, errors, exclude, metadata, mounts, quote, scan, statx, tree
 from chkfs.cache import Directory, ScanCache
 from chkfs.descent import Descent
 from chkfs.reader import Outcome, Reader
@@ -55,7 +55,7 @@ class _Level:
 
     __slots__ = (
         *('filesystem', 'place', 'identity', 'path', 'parent', 'name', 'entries', 'below', 'directories', 'tags'),
-        *('lines', 'done', 'waits_for', 'is_whole', 'unread', 'depth'),
+        *('lines', 'done', 'waits_for', 'is_whole', 'unread', 'depth', 'kinds', 'own_tags'),
     )
 
     def __init__(
@@ -81,6 +81,13 @@ class _Level:
         self.waits_for = 1  # jobs, subdirectories, and this process as long as it is at it
         self.is_whole = True  # nothing went wrong or is in doubt, so it may be recognised the next time
         self.unread = ''  # the tag that says why it could not be listed
+        self.own_tags = ''  # what the directory itself tells, each tag with a comma before it
+        self.kinds = _kinds(filesystem)  # of metadata to ask for
+
+    def tags_with(self, key: str) -> str:
+        """The tags of the directory, whose tree is that."""
+        tags = f'tree:{key}{self.own_tags}'
+        return tree.in_order([*tags.split(','), self.unread]) if self.unread else tags
 
     def path_of(self, name: bytes) -> bytes:
         return self.path + b'/' + name if self.path else name
@@ -108,10 +115,11 @@ class Ingest:
         self._report, self._note, self._step, self._checkpoint = report, note, step, checkpoint
         self._lister = scan.Lister()
         self._reader = Reader(writer, self._tick)
+        self._gatherer = metadata.Gatherer()
         self._crew: crew.Crew | None = None
         self._sealed: list[Sealed] = []  # what the workers answered when they were asked to
-        # the batch: (number, files), descriptor; and what is known of each number
-        self._parts: list[tuple[int, list[tuple[bytes, int, int]]]] = []
+        # the batch: (number, kinds of metadata, files), descriptor; and what is known of each number
+        self._parts: list[tuple[int, int, list[tuple[bytes, int, int]]]] = []
         self._fds: list[int] = []
         self._batch_files = self._batch_bytes = self._all_files = self._all_bytes = 0
         self._asked: dict[int, tuple[_Level, list[int]]] = {}  # number to directory and indexes of its entries
@@ -214,7 +222,9 @@ class Ingest:
         except OSError as error:
             self._skip(parent, parent.path_of(found.name), error)
             if error.errno != errno.ENOENT:
-                parent.tags[found.name] = f'tree:{self._writer.put("tree", _EMPTY_TREE)},{_unread(error)}'
+                tags = f'tree:{self._writer.put("tree", _EMPTY_TREE)},{_unread(error)}'
+                tags += self._gatherer.of_name(descent.fd, found.name, parent.kinds)
+                parent.tags[found.name] = tree.in_order(tags.split(','))
             return None
         status = os.fstat(descent.fd)
         identity, path = (status.st_dev, status.st_ino), parent.path_of(found.name)
@@ -255,11 +265,12 @@ class Ingest:
         """Fills in the entries of a directory that has just been opened."""
         self._ancestors[level.identity] = self._path = level.path
         self._tick()
+        level.own_tags = self._gatherer.of_open(fd, level.kinds, statx.status(fd))
         try:
             entries, problems = self._lister.list(fd, level.filesystem)
         except OSError as error:
             self._skip(level, level.path, error)
-            level.unread = ',' + _unread(error)
+            level.unread = _unread(error)
             return
         for name, error in problems:
             self._skip(level, level.path_of(name), error)
@@ -297,7 +308,7 @@ class Ingest:
         for index, found in enumerate(level.entries):
             if found.kind == 'file':
                 row = old.get(found.name)
-                if row is not None and row[0] == found.record and self._writer.has_whole(row[1], found.size):
+                if row is not None and row[0] == found.record and self._writer.has_whole(row[1][:64], found.size):
                     level.lines[index] = self._file_line(level, found, row[1])
                 else:
                     wanted.append(index)
@@ -318,7 +329,8 @@ class Ingest:
             if size > LISTED_ABOVE:
                 self._path = level.path_of(found.name)
                 self.result.read_bytes += size
-                for _, (outcome,) in self._reader.read([(0, [(found.name, size, found.mtime_ns)])], [fd]):
+                part = 0, level.kinds, [(found.name, size, found.mtime_ns)]
+                for _, (outcome,) in self._reader.read([part], [fd]):
                     level.lines[index] = self._outcome_line(level, found, outcome)
             else:
                 files.append((found.name, size, found.mtime_ns))
@@ -330,7 +342,7 @@ class Ingest:
         self._number += 1
         self._asked[self._number] = level, indexes
         level.waits_for += 1
-        self._parts.append((self._number, files))
+        self._parts.append((self._number, level.kinds, files))
         self._fds.append(os.dup(fd))
         self._batch_files += len(files)
         if (
@@ -419,7 +431,7 @@ class Ingest:
 
     def _close(self, level: _Level, key: str) -> _Level | None:
         """The directory's tree is known: tells its parent, which it gives."""
-        tags = f'tree:{key}{level.unread}'
+        tags = level.tags_with(key)
         level.entries, level.lines = [], []
         if level.parent is None:
             self._top_tags = tags
@@ -437,7 +449,7 @@ class Ingest:
         if largest < PACKED_BELOW:
             return True
         files = self._cache.files(*place).values()
-        return all(self._writer.has_whole(blob, scan.fields(record)[0]) for record, blob in files)
+        return all(self._writer.has_whole(text[:64], scan.fields(record)[0]) for record, text in files)
 
     def _signature(self, level: _Level) -> bytes:
         """A digest of all that lstat told of the entries, of the trees below, and of hard links' first names."""
@@ -471,7 +483,8 @@ class Ingest:
             rest += f' device=linux,{os.major(device)},{os.minor(device)}'
         if not self._is_settled(level, found):
             level.is_whole = False
-        return tree.format_lines(name, rest, self._hard_link_tag(found))
+        tags = self._hard_link_tag(found) + self._gatherer.of_name(fd, name, level.kinds)
+        return tree.format_lines(name, rest, tags.removeprefix(','))
 
     def _outcome_line(self, level: _Level, found: scan.Found, outcome: str | tuple) -> str:
         """The tree line of a file that has been read; '' for one that vanished."""
@@ -485,26 +498,28 @@ class Ingest:
             return '' if error.errno == errno.ENOENT else self._file_line(level, found, '', _unread(error))
         found = self._lister.look(scan.Status(*outcome.status), found.name, level.filesystem)
         if not outcome.has_changed:
-            return self._file_line(level, found, outcome.key)
+            return self._file_line(level, found, outcome.text)
         self._report(f"'{quote.readable(path)}' changed while it was read: stored as it was last seen")
         self.result.changed += 1
         record = scan.unpack(found.record)._replace(size=outcome.size)  # the line must say what is stored
         return self._file_line(
-            level, found._replace(record=scan.pack(*record), size=outcome.size), outcome.key, 'changed:1'
+            level, found._replace(record=scan.pack(*record), size=outcome.size), outcome.text, 'changed:1'
         )
 
-    def _file_line(self, level: _Level, found: scan.Found, key: str, remarks: str = '') -> str:
-        """The tree line of a file; remarks: what is to be said of it in tags."""
+    def _file_line(self, level: _Level, found: scan.Found, text: str, remark: str = '') -> str:
+        """The tree line of a file; text: its key and tags, remark: one more, of what went wrong."""
         name, _, attributes, record, size, mtime_ns, _, linked = found
         self.result.files += 1
         self.result.bytes += size
-        tags = self._hard_link_tag(found) if linked else ''
-        if remarks:
-            tags = f'{tags},{remarks}' if tags else remarks
-        if remarks or not self._is_settled(level, found):
+        key, _, tags = text.partition(',')
+        if linked:
+            tags = f'{self._hard_link_tag(found)},{tags}'.rstrip(',')
+        if remark:
+            tags = tree.in_order([*tags.split(','), remark] if tags else [remark])
+        if remark or not self._is_settled(level, found):
             level.is_whole = False
         else:
-            level.done[name] = record, key
+            level.done[name] = record, text
         digest = f' sha256digest={key}' if key else ''
         return tree.format_lines(name, f'{attributes} size={size} time={tree.format_time(mtime_ns)}{digest}', tags)
 
@@ -541,7 +556,7 @@ class Ingest:
         secured = None
         if self._root and not self._top_tags:
             so_far = copy.copy(self.result)
-            so_far.root = f'{self._root} tags=tree:{self._put_unfinished()}'
+            so_far.root = f'{self._root} tags={self._put_unfinished()}'
             secured = self._checkpoint(so_far)
 
         def remember() -> None:
@@ -552,7 +567,7 @@ class Ingest:
         return remember
 
     def _put_unfinished(self) -> str:
-        """Puts trees of what is in the unfinished directories so far, and gives the key of the top one."""
+        """Puts trees of what is in the unfinished directories so far, and gives the tags of the top one."""
         levels = {id(level): level for level in self._unfinished.values()}
         level = self._here
         while level is not None:
@@ -564,10 +579,20 @@ class Ingest:
             for index in level.directories:
                 found = level.entries[index]
                 lines[index] = self._directory_line(level, found, tags[id(level)].get(found.name))
-            key = self._writer.put('tree', tree.format(lines))
+            own = level.tags_with(self._writer.put('tree', tree.format(lines)))
             if level.parent is not None:
-                tags[id(level.parent)][level.name] = f'tree:{key}{level.unread}'
-        return key
+                tags[id(level.parent)][level.name] = own
+        return own
+
+
+def _kinds(filesystem: mounts.Filesystem) -> int:
+    """The kinds of metadata to ask for, as metadata.Gatherer wants them."""
+    kinds = metadata.BTIME
+    if filesystem.has_true_ctime:
+        kinds |= metadata.CTIME
+    if 'ro' in filesystem.options.split(','):
+        kinds |= metadata.ATIME
+    return kinds
 
 
 def _unread(error: OSError) -> str:

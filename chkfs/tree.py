@@ -31,7 +31,7 @@ _NS = 1_000_000_000
 
 
 class PlainFile(NamedTuple):
-    """A file's line without tags, decoded in one step: what nearly all lines of a restore are."""
+    """A file's line without tags to restore, decoded in one step: what nearly all lines of a restore are."""
 
     name: bytes
     mode: int
@@ -44,7 +44,8 @@ class PlainFile(NamedTuple):
 
 _PLAIN_FILE = re.compile(
     r'\./([!-~]+) type=file mode=([0-7]{4}) uid=([0-9]{1,20}) gid=([0-9]{1,20})(?: uname=[!-~]+)?(?: gname=[!-~]+)?'
-    r' size=([0-9]{1,20}) time=(-?[0-9]{1,20})\.([0-9]{9}) sha256digest=([0-9a-f]{64})(?: tags=enc:[a-z0-9-]+)?'
+    r' size=([0-9]{1,20}) time=(-?[0-9]{1,20})\.([0-9]{9}) sha256digest=([0-9a-f]{64})'
+    r'(?: tags=(?:enc:[a-z0-9-]+,?)?(?:btime:[-.0-9]+,?)?(?:ctime:[-.0-9]+)?)?'
 ).fullmatch
 
 
@@ -257,6 +258,11 @@ def check(entry: Entry) -> None:
         _ = entry.device
 
 
+def in_order(tags: Iterable[str]) -> str:
+    """The value of tags= that holds these, each name:value."""
+    return ','.join(sorted(tags, key=_tag_rank))
+
+
 def _tag_rank(tag: str) -> int:
     """Known tags in their order, the others after them as they came."""
     name = tag.partition(':')[0]
@@ -272,7 +278,7 @@ def build(entries: Iterable[Entry]) -> bytes:
             raise errors.Damaged(f'{quote.readable(entry.name)}: twice in one directory')
         last = entry.name
         fields = {word: text for word, text in entry.fields.items() if word != 'tags'}
-        tags = ','.join(tag for tag in sorted(entry.tags(), key=_tag_rank) if not tag.startswith('enc:'))
+        tags = in_order(tag for tag in entry.tags() if not tag.startswith('enc:'))
         rest = Entry(entry.name, fields).line().partition(' ')[2]
         texts.append(format_lines(entry.name, rest, tags))
         if len(texts[-1]) > LONGEST_LINE:

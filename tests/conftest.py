@@ -1,6 +1,7 @@
 """What many tests share: fresh stores, a frozen clock, and ways to look at directories."""
 
 import os
+import re
 import stat
 import time
 
@@ -110,6 +111,12 @@ class Backup:
     def entries(self):
         """Path to entry of everything below the root."""
         return dict(walk.below(self.store.objects, self.root.key))
+
+    @property
+    def copied(self):
+        """The root's line and those of all below, without what no two copies share: their own times, keys of trees."""
+        entries = [(b'', self.root), *self.entries.items()]
+        return {path: re.sub(r'(?<=[=,])(tree|btime|ctime):[^, ]*,?', '', entry.line()) for path, entry in entries}
 
     def read(self, path):
         return self.store.objects.read('blob', self.entries[path].key)

@@ -329,8 +329,8 @@ def test_from_init_to_checkout(main, made, source, tmp_path, store):
     status, _, err = main('checkout-tree', 'photos', tmp_path / 'out')
     assert (status, err) == (0, '2 files, 6 bytes restored\n')
     assert (tmp_path / 'out' / 'file').read_bytes() == b'hello\n'
-    status, out, _ = main('write-tree', tmp_path / 'out')
-    assert out == f'{made.tree}\n'.encode()
+    status, out, _ = main('ls-tree', '-l', main('write-tree', tmp_path / 'out')[1].decode().strip())
+    assert out == main('ls-tree', '-l', made.tree)[1]
     found = snapshot.parse(store.objects.read('snapshot', made.snapshot))
     assert (found.message, found.get('name'), found.get('files'), found.get('bytes')) == ('why\n', 'photos', '2', '6')
     assert found.get('complete') == 'yes' and found.text('source') == os.fsdecode(source)

@@ -9,7 +9,7 @@ import chkfs
 
 # bottom first
 LAYERS = [
-    ['errors'],
+    ['errors', 'statx'],
     ['key', 'quote', 'number'],
     ['tree', 'piecelist', 'ranges'],
     ['snapshot', 'missing'],
