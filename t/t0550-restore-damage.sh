@@ -77,6 +77,15 @@ test_expect_success 'indexes deleted' '
 	[ "$(lost)" = 0 ]
 	[ "$(sh store/restore.sh cat src:other/file)" = other ]
 '
+test_expect_success 'indexes with damage in all lines of contents, and none in those of trees' '
+	whole
+	for index in store/packs/*.index; do
+		sed "s/^blob/blab/" "$index" >harmed
+		cat harmed >"$index"
+	done
+	restores 0 src
+	[ "$(lost)" = 0 ]
+'
 test_expect_success 'indexes cut short, empty, and of nonsense' '
 	whole
 	for index in store/packs/*.index; do

@@ -250,6 +250,7 @@ class Store:
 
     def know(self, is_wanted):
         """Notes where the packed objects are whose names (type/key, perhaps with .list) are wanted."""
+        self._is_wanted = is_wanted
         for path, suffix, index in self.packs:
             for line in self._index(path, suffix, index):
                 name, _, place = line.partition(' ')
@@ -349,7 +350,8 @@ class Store:
         except Lost:
             if depth or not self.mend():
                 raise
-            self.know(lambda known: known.startswith('tree/') or known.endswith('.list') or known == name)
+            is_wanted = self._is_wanted  # what is lost with this one, too
+            self.know(lambda other: other.startswith('tree/') or '.list' in other or other == name or is_wanted(other))
             return self._chunks(name, depth)
 
     def _chunks(self, name, depth):
