@@ -16,10 +16,13 @@ from chkfs import codec, errors, number, publish
 from chkfs import key as keys
 
 FRAME_BYTES = 1 << 20
+LARGEST_FRAME = 64 << 20  # bytes: far more than any has; what is larger is damaged, or a trap
 BLOCK = 512
 INDEX_SUFFIX = '.index'
 KINDS = ('blob', 'dense', 'tree')  # of frames; dense: contents that are compressed already
 
+_GLANCE_BYTES = 64 << 10
+_HEADER_BEGINS = re.compile(rb'(?:blob|tree)/[0-9a-f]{64}(?:\.list)?\0')
 _PADDING = [bytes(-size % BLOCK) for size in range(BLOCK)]
 _END_OF_ARCHIVE = bytes(2 * BLOCK)
 _LARGEST_OCTAL = 8**11
@@ -195,6 +198,31 @@ def index_name(file_name: str) -> str:
     return file_name.partition('.tar')[0] + INDEX_SUFFIX
 
 
+def points_outside(places: list[Place], size: int) -> bool:
+    """Whether an index cannot be that of a pack of so many bytes."""
+    return any(offset + length > size or plain >= 1 << 62 for _, plain, offset, length in places)
+
+
+def is_index_of(path: bytes, codec_name: str, places: list[Place]) -> bool:
+    """Whether the first frame that an index tells of begins with a member that it tells of.  Raises OSError."""
+    if not places:
+        return True
+    offset, length = min((place.offset, place.length) for place in places)
+    plain = b''
+    with open(path, 'rb', buffering=0) as file:
+        file.seek(offset)
+        blocks = (file.read(min(_GLANCE_BYTES, length - at)) for at in range(0, length, _GLANCE_BYTES))
+        try:
+            for block in codec.decompress(codec_name, blocks):
+                plain += block
+                if len(plain) >= BLOCK:
+                    break
+        except errors.Damaged:
+            pass
+    found = _parse_header(plain[:BLOCK])
+    return found is None or any(place.name == found[0] for place in places if place.offset == offset)
+
+
 def scan(path: bytes, codec_name: str) -> list[Place]:
     """The places of all members that verify, read from the pack itself: the index made anew."""
     return [place for place, _ in whole_members(path, codec_name)]
@@ -256,7 +284,8 @@ def _scan_frames(file, codec_name: str) -> Iterator[tuple[int, int, bytes]]:
         file.seek(offset)
         frame = _first_frame(file, codec_name)
         if frame is None:
-            offset = _next_magic(file, offset + 1, codec.MAGICS[codec_name])
+            magic = codec.MAGICS[codec_name]
+            offset = _next_match(file, offset + 1, re.compile(re.escape(magic)), len(magic))
             continue
         length, plain = frame
         yield offset, length, plain
@@ -276,43 +305,50 @@ def _first_frame(file, codec_name: str) -> tuple[int, bytes] | None:
             parts.append(stream.decompress(block, 4 * FRAME_BYTES))
         except wrong:
             return None
-        if sum(map(len, parts)) > 64 * FRAME_BYTES:
+        if sum(map(len, parts)) > LARGEST_FRAME:
             return None
     return read_bytes - len(stream.unused_data), b''.join(parts)
 
 
-def _next_magic(file, start: int, magic: bytes) -> int:
-    """Where the next frame may begin; the end of the file when nowhere."""
+def _next_match(file, start: int, pattern: re.Pattern, longest: int) -> int:
+    """Where the next frame may begin; the end of the file when nowhere.  longest: bytes that pattern can match."""
     file.seek(start)
     before = b''
     while block := file.read(1 << 20):
-        found = (before + block).find(magic)
-        if found >= 0:
-            return start - len(before) + found
+        found = pattern.search(before + block)
+        if found:
+            return start - len(before) + found.start()
         start += len(block)
-        before = block[-len(magic) + 1 :]
+        before = (before + block)[-longest + 1 :]
     return start
 
 
 def _scan_plain(file) -> Iterator[tuple[int, int, bytes]]:
-    """Uncompressed packs: every member is a frame of its own."""
-    offset = 0
-    while len(block := file.read(BLOCK)) == BLOCK:
-        size = _member_size(block)
-        if size is None:
-            offset += BLOCK  # look for the next header
-            continue
-        rest = file.read(size + -size % BLOCK)
-        yield offset, BLOCK + len(rest), block + rest
-        offset += BLOCK + len(rest)
+    """Uncompressed packs: every member is a frame of its own.
+
+    Where no header follows, bytes may be lost: one is looked for at every byte, also in the member before.
+    """
+    offset, block = 0, file.read(BLOCK)
+    while len(block) == BLOCK:
+        found = _parse_header(block)
+        if found is not None and found[1] <= LARGEST_FRAME:
+            rest = file.read(found[1] + -found[1] % BLOCK)
+            yield offset, BLOCK + len(rest), block + rest
+            after, next_block = offset + BLOCK + len(rest), file.read(BLOCK)
+            if _parse_header(next_block) or not next_block.strip(b'\0'):
+                offset, block = after, next_block
+                continue
+        offset = _next_match(file, offset + 1, _HEADER_BEGINS, 76)
+        file.seek(offset)
+        block = file.read(BLOCK)
 
 
-def _member_size(block: bytes) -> int | None:
-    """The size of the member that a header of ours tells; None when the block is no such header."""
+def _parse_header(block: bytes) -> tuple[str, int] | None:
+    """(name, size) of a member that a header of ours tells; None when the block is no such header."""
     try:
         name = block[:100].rstrip(b'\0').decode('ascii', 'replace')
         parse_name(name)
         size = number.parse(block[124:135].decode('ascii', 'replace'), 8)
     except errors.Damaged:
         return None
-    return size if block == header(name, size) else None
+    return (name, size) if block == header(name, size) else None

@@ -459,6 +459,16 @@ def test_a_negative_size_in_an_uncompressed_pack_is_passed_over(tmp_path):
     assert [place.name for place in pack.scan(path, 'none')] == [blob(b'x')[1]]
 
 
+@pytest.mark.parametrize('start, size, cost', [(520, 1, (4,)), (700, 40, (4,)), (100, 300, (4,)), (512, 545, (4, 5))])
+def test_bytes_lost_from_an_uncompressed_pack_cost_those_members_only(tmp_path, start, size, cost):
+    made = Made(tmp_path, 'none', [blob(data) for data in SMALL])
+    data, begin = made.read(), 1024 * 4
+    with open(made.path, 'wb') as file:
+        file.write(data[: begin + start] + data[begin + start + size :])
+    found = {place.name for place in pack.scan(made.path, 'none')}
+    assert set(made.contents) - found <= {blob(SMALL[number])[1] for number in cost}
+
+
 def test_a_damaged_header_in_an_uncompressed_pack_costs_one_member(tmp_path):
     made = Made(tmp_path, 'none', [blob(data) for data in SMALL])
     at = 1024 * 4 + 124 + 6  # in the size of the fifth member, which becomes 2 MiB
