@@ -9,6 +9,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from chkfs import pack
 
 _BUSY_SECONDS = 20
 _TYPES = {type: number for number, type in enumerate(keys.TYPES)}
+_BROKEN = (sqlite3.Error, UnicodeError)  # UnicodeError: of a message that quotes what is in a damaged file
+_LARGEST = (1 << 62) - 1
 _PRAGMAS = 'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;'
 
 
@@ -59,14 +62,24 @@ def _connect(path: bytes | None, schema: str, version: int) -> sqlite3.Connectio
             return connection
         except sqlite3.OperationalError:
             raise  # busy, full, not ours: not a reason to delete it
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeError):
             if attempt == 2:
                 raise
-            for suffix in (b'', b'-wal', b'-shm'):
-                try:
-                    os.unlink(path + suffix)
-                except FileNotFoundError:
-                    pass
+            _remove(path)
+
+
+def _remove(path: bytes) -> None:
+    for suffix in (b'', b'-wal', b'-shm'):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + suffix)
+
+
+def _value(found: sqlite3.Cursor):
+    """What a row holds that was written just now.  Raises DatabaseError when it is not there."""
+    row = found.fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError('what was written is not there')
+    return row[0]
 
 
 class ObjectCache:
@@ -96,7 +109,7 @@ class ObjectCache:
         self._is_on_disk = path is not None
         try:
             self._db = _connect(path, self.SCHEMA, self.VERSION)
-        except (sqlite3.Error, OSError):
+        except (*_BROKEN, OSError):
             self._is_on_disk = False
             self._db = _connect(None, self.SCHEMA, self.VERSION)
 
@@ -129,7 +142,7 @@ class ObjectCache:
         yield
         try:
             self._db = _connect(self._path, self.SCHEMA, self.VERSION)
-        except (sqlite3.Error, OSError):
+        except (*_BROKEN, OSError):
             self._move_to_memory()
 
     def close(self) -> None:
@@ -155,7 +168,7 @@ class ObjectCache:
         self._sync_again, self._stamp_of = (stamps, load), stamp_of
         try:
             self._sync(stamps, load, known)
-        except sqlite3.Error:
+        except _BROKEN:
             self._move_to_memory()
 
     def _sync(self, stamps, load, known=None) -> None:
@@ -180,7 +193,7 @@ class ObjectCache:
         self._sync_again = {**stamps, name: stamp}, load
         try:
             self._add(name, stamp, places)
-        except sqlite3.Error:
+        except _BROKEN:
             self._move_to_memory()
 
     def _add(self, name: str, stamp: str, places: list[pack.Place]) -> None:
@@ -194,7 +207,7 @@ class ObjectCache:
         self._db.execute('BEGIN IMMEDIATE')
         try:
             self._db.execute('INSERT OR IGNORE INTO pack (name, stamp) VALUES (?, ?)', (name, stamp))
-            (id,) = self._db.execute('SELECT id FROM pack WHERE name = ?', (name,)).fetchone()
+            id = _value(self._db.execute('SELECT id FROM pack WHERE name = ?', (name,)))
             self._db.executemany(f'INSERT OR REPLACE INTO object VALUES (?, ?, {id}, ?, ?, ?, ?)', rows)
             self._db.execute('COMMIT')
         except BaseException:
@@ -206,17 +219,20 @@ class ObjectCache:
         """From now on sees what other processes and threads have added: a reading transaction is kept open."""
         try:
             self._let_go()
-        except sqlite3.Error:
+        except _BROKEN:
             self._move_to_memory()
 
-    def forget_all(self) -> None:
-        """Empties the cache: the next sync() reads every index again."""
-        for id in list(self._packs):
-            try:
-                self._forget(id)
-            except sqlite3.Error:
-                self._move_to_memory()
-                return
+    def begin_anew(self) -> None:
+        """Forgets everything: the next sync() reads every index again."""
+        self._packs = {}
+        self._db.close()
+        try:
+            if self._is_on_disk:  # in a damaged file there may be rows that no statement finds
+                _remove(self._path)
+            self._db = _connect(self._path if self._is_on_disk else None, self.SCHEMA, self.VERSION)
+        except (*_BROKEN, OSError):
+            self._is_on_disk = False
+            self._db = _connect(None, self.SCHEMA, self.VERSION)
 
     def _forget(self, id: int) -> None:
         self._let_go()
@@ -231,7 +247,8 @@ class ObjectCache:
     def epoch(self) -> str:
         """A text that changes when objects vanish of which no other copy is known: what was known of the store may be
         wrong then.  It stays when chkfs-repack has moved them to another pack."""
-        return self._rows('SELECT text FROM epoch', ())[0][0]
+        rows = self._rows('SELECT text FROM epoch', ())
+        return str(rows[0][0]) if rows else ''
 
     def has(self, type: str, key: str) -> bool:
         sql = 'SELECT pack FROM object WHERE key = ? AND type = ?'
@@ -240,7 +257,11 @@ class ObjectCache:
     def find(self, type: str, key: str) -> list[tuple[str, bool, int, int, int]]:
         """(pack's file name, is it a list?, size, frame offset, frame length) of every packed copy."""
         sql = 'SELECT pack, listed, size, offset, length FROM object WHERE key = ? AND type = ?'
-        rows = self._rows(sql, (bytes.fromhex(key), _TYPES[type]))
+        values = (bytes.fromhex(key), _TYPES[type])
+        rows = self._rows(sql, values)
+        if not all(isinstance(number, int) and 0 <= number <= _LARGEST for row in rows for number in row):
+            self._move_to_memory()  # SQLite has no checksums: in a damaged file there may be anything
+            rows = self._rows(sql, values)
         return [(self._packs[row[0]], bool(row[1]), *row[2:]) for row in rows if self._pack_name(row[0])]
 
     def _pack_name(self, id: int) -> str | None:
@@ -250,7 +271,7 @@ class ObjectCache:
         """
         if id not in self._packs:
             for name, stamp in self._rows('SELECT name, stamp FROM pack WHERE id = ?', (id,)):
-                if self._stamp_of(name) == stamp:
+                if isinstance(name, str) and pack.codec_of(name) and self._stamp_of(name) == stamp:
                     self._packs[id] = name
         return self._packs.get(id)
 
@@ -261,10 +282,13 @@ class ObjectCache:
         sql = 'SELECT key, pack, listed, size FROM object WHERE key BETWEEN ? AND ? AND type = ? ORDER BY key'
         while True:
             rows = self._rows(sql + ' LIMIT 10000', (low, high, _TYPES[type]))
-            yield from ((row[0].hex(), bool(row[2]), row[3]) for row in rows if self._pack_name(row[1]))
+            yield from ((row[0].hex(), bool(row[2]), row[3]) for row in rows if self._is_row(*row[:2]))
             if len(rows) < 10000:
                 return
             low = rows[-1][0]  # seen again, which the caller expects of copies anyway
+
+    def _is_row(self, key: bytes, id: int) -> bool:
+        return len(key) == keys.LENGTH // 2 and self._pack_name(id) is not None
 
     def _let_go(self) -> None:
         """Ends the transaction that reading holds, which spares each look-up its locks on the file."""
@@ -276,7 +300,7 @@ class ObjectCache:
             if not self._db.in_transaction:
                 self._db.execute('BEGIN')
             return self._db.execute(sql, values).fetchall()
-        except sqlite3.Error:
+        except _BROKEN:
             self._move_to_memory()
             return self._db.execute(sql, values).fetchall()
 
@@ -319,18 +343,18 @@ class ScanCache:
         if path is not None:
             try:
                 self._db = _connect(path, self.SCHEMA, self.VERSION)
-            except (sqlite3.Error, OSError):
+            except (*_BROKEN, OSError):
                 pass
 
     def signature(self, identity: str, path: bytes) -> tuple[bytes, str] | None:
         """(signature, tree key) of a directory; the tree is '' when only some of its files are known."""
         row = self._row('signature, tree', identity, path)
-        return row and (row[0], row[1].hex())
+        return (row[0], row[1].hex()) if row and isinstance(row[1], bytes) and len(row[1]) in (0, 32) else None
 
     def files(self, identity: str, path: bytes) -> dict[bytes, tuple[bytes, str]]:
         """Name to (stat record, key with its tags) for the files of a directory that were read."""
         row = self._row('files', identity, path)
-        return _unpack_files(row[0]) if row else {}
+        return _unpack_files(row[0]) if row and isinstance(row[0], bytes) else {}
 
     def remember(self, rows: Iterable[tuple[str, bytes, Directory]]) -> None:
         """Takes (identity, path, directory) rows whose objects are all secured."""
@@ -344,7 +368,7 @@ class ScanCache:
             self._db.execute('BEGIN IMMEDIATE')
             self._db.executemany('INSERT OR REPLACE INTO directory VALUES (?, ?, ?, ?, ?)', values)
             self._db.execute('COMMIT')
-        except sqlite3.Error:
+        except _BROKEN:
             self._db = None
 
     def _row(self, columns: str, identity: str, path: bytes):
@@ -353,7 +377,7 @@ class ScanCache:
         try:
             sql = f'SELECT {columns} FROM directory WHERE source = ? AND path = ?'
             return self._db.execute(sql, (self._source(identity), path)).fetchone()
-        except sqlite3.Error:
+        except _BROKEN:
             self._db = None
             return None
 
@@ -362,15 +386,15 @@ class ScanCache:
         if identity not in self._sources and self._db is not None:
             try:
                 self._db.execute('INSERT OR IGNORE INTO source (identity) VALUES (?)', (identity,))
-                row = self._db.execute('SELECT id FROM source WHERE identity = ?', (identity,)).fetchone()
-                self._sources[identity] = row[0]
-            except sqlite3.Error:
+                row = self._db.execute('SELECT id FROM source WHERE identity = ?', (identity,))
+                self._sources[identity] = _value(row)
+            except _BROKEN:
                 self._db = None
         return self._sources.get(identity)
 
 
 # A file's row: the name, NUL, the length of the stat record in one byte, the record, the key, the length of its tags
-# in two bytes, the tags, which are ASCII.
+# in two bytes, the tags, which are ASCII.  At the end the CRC-32 of all rows: SQLite has no checksums.
 
 
 def _pack_files(files: dict[bytes, tuple[bytes, str]]) -> bytes:
@@ -378,12 +402,21 @@ def _pack_files(files: dict[bytes, tuple[bytes, str]]) -> bytes:
     for name, (record, text) in files.items():
         tags = text[64:].encode()
         parts += (name, b'\0', bytes((len(record),)), record, bytes.fromhex(text[:64]), len(tags).to_bytes(2), tags)
-    return b''.join(parts)
+    data = b''.join(parts)
+    return data + _checksum(data)
+
+
+def _checksum(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(4, 'big')
 
 
 def _unpack_files(data: bytes) -> dict[bytes, tuple[bytes, str]]:
+    data, checksum = data[:-4], data[-4:]
+    if checksum != _checksum(data):
+        return {}
     files, at = {}, 0
-    while (end := data.find(b'\0', at)) >= 0 and end + 1 < len(data):
+    while at < len(data):
+        end = data.index(b'\0', at)
         start = end + 2
         stop = start + data[end + 1]
         tags = stop + 34

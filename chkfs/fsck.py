@@ -45,6 +45,7 @@ class Fsck:
         self._refs: dict[str, str | None] = {}
         self._knows_refs = True
         self._snapshots: dict[str, snapshot.Snapshot] = {}
+        self._silent_logs: list[str] = []  # refs whose logs do not tell of what they are at
         self._damaged_packs: set[str] = set()
         self._faults: dict[str, str] = {}  # of big blobs, looked at once
         self._known: dict[tuple[str, str], bool] = {}  # objects asked for before: are they there?
@@ -72,6 +73,7 @@ class Fsck:
         yield from self._set_aside()
         if self._knows_refs:
             yield from self._turn_back_refs()
+            yield from self._complete_logs()
             self._find_dangling()
             yield from self._recover_refs()
 
@@ -113,17 +115,19 @@ class Fsck:
             if pack.index_name(name) not in others:
                 what = 'its pack is read without it, more slowly: --repair makes it'
                 self.leftovers.append(Problem('leftover', index, what))
-            elif (fault := self._index_fault(name)) and os.path.exists(self._objects.pack_path(name)):
+            elif (fault := self._index_fault(name, full)) and os.path.exists(self._objects.pack_path(name)):
                 yield Problem('index', index, f'{fault}: --repair rebuilds it')
             if full:
                 yield from self._check_pack_bytes(name)
 
-    def _index_fault(self, name: str) -> str:
+    def _index_fault(self, name: str, full: bool) -> str:
         try:
             with open(self._objects.pack_path(pack.index_name(name)), 'rb') as file:
                 places = pack.parse_index(file.read())
-            size = os.stat(self._objects.pack_path(name)).st_size
-            return 'points outside its pack' if any(p.offset + p.length > size for p in places) else ''
+            path = self._objects.pack_path(name)
+            if pack.points_outside(places, os.stat(path).st_size):
+                return 'points outside its pack'
+            return 'is not that of its pack' if full and not pack.is_index_of(path, pack.codec_of(name), places) else ''
         except (errors.Damaged, OSError) as error:
             return errors.describe(error)
 
@@ -251,6 +255,20 @@ class Fsck:
         for name, key in self._refs.items():
             if key not in self._snapshots:
                 yield Problem('ref', name, f'points at {key}, which is no snapshot here')
+            yield from self._check_log(name, key)
+
+    def _check_log(self, ref: str, key: str | None) -> Iterator[Problem]:
+        """A log is written before its ref; what a writer that died had only begun to write is no damage."""
+        where = f'logs/{ref}'
+        try:
+            if key is not None and key not in (change.new for change in self._store.refs.log(ref)):
+                self._silent_logs.append(ref)
+                yield Problem('log', where, 'does not tell of the value that the ref has: --repair adds it')
+            if unreadable := self._store.refs.count_unreadable_lines(ref):
+                what = f'{unreadable} lines cannot be read: earlier values of the ref may be missing'
+                self.leftovers.append(Problem('leftover', where, what))
+        except OSError as error:
+            yield Problem('unreadable', where, errors.describe(error))
 
     def _check_reachable(self, since: str | None) -> Iterator[Problem]:
         """Walks every tree once, from the newest snapshot on."""
@@ -299,7 +317,7 @@ class Fsck:
 
     def _is_there(self, type: str, key: str) -> bool:
         there = self._known.get((type, key))
-        return self._objects.has(type, key) if there is None else there
+        return not self._objects.is_missing(type, key) if there is None else there
 
     def _pieces_fault(self, key: str, size: int | None) -> str:
         """What is wrong with a big blob that is there as a list: '' when nothing is."""
@@ -370,8 +388,9 @@ class Fsck:
             copy = pack.Writer(fd, codec_name, pool)
             for place, data in pack.whole_members(self._objects.pack_path(name), codec_name):
                 self._step(os.fsencode(name), self)
-                type, _, listed = pack.parse_name(place.name)
-                copy.add('tree' if type == 'tree' or listed else pack.kind_of(data), place.name, data)
+                type, key, listed = pack.parse_name(place.name)
+                if not listed or not self._objects.is_wrong_list(key, data):
+                    copy.add('tree' if type == 'tree' or listed else pack.kind_of(data), place.name, data)
             renewed, index = copy.close()
             publish.close(fd)
             run.write('index', index)
@@ -381,7 +400,7 @@ class Fsck:
     def _rebuild_indexes(self) -> Iterator[str]:
         """Lost and bad ones."""
         for name in self._pack_names()[0]:
-            if not self._index_fault(name):
+            if not self._index_fault(name, full=True):
                 continue
             places = pack.scan(self._objects.pack_path(name), pack.codec_of(name))
             index = f'packs/{pack.index_name(name)}'
@@ -406,6 +425,14 @@ class Fsck:
                 key = next((value for value in self._values(ref) if value in self._snapshots), None)
                 if key is not None:
                     yield self._point(ref, key, old or '', key)
+
+    def _complete_logs(self) -> Iterator[str]:
+        for ref in self._silent_logs:
+            try:
+                self._store.refs.log_value(ref, 'chkfs-fsck --repair')
+                yield f'logs/{ref}: tells of what the ref is at'
+            except (errors.Damaged, errors.Taken) as error:  # a failing disk ends the repair
+                yield f'logs/{ref}: not completed: {error}'
 
     def _values(self, ref: str) -> Iterator[str]:
         """What a ref may have been set to, the newest first: by its log, by its name, by the names of snapshots."""

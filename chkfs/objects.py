@@ -79,6 +79,10 @@ class Objects:
         sizes = {suffix: _size(path) for suffix, path in self._loose(type, key).items()}
         return any(found and (suffix or size in (None, found)) or found == size == 0 for suffix, found in sizes.items())
 
+    def is_missing(self, type: str, key: str) -> bool:
+        """Whether no copy of what should be there exists.  Unlike has, this does not believe the cache."""
+        return not self.has(type, key) and not (self._doubt_cache(type, key) and self.has(type, key))
+
     def pieces(self, type: str, key: str) -> list[tuple[str, int]]:
         """(key, size) of the pieces of an object that is there as a list and not whole, else nothing.
 
@@ -101,6 +105,21 @@ class Objects:
         if problems:
             raise errors.Damaged('; '.join(dict.fromkeys(problems)))
         return []
+
+    def is_wrong_list(self, key: str, data: bytes) -> bool:
+        """Whether a list certainly is not that of an object: it is none, or its pieces together are something else."""
+        try:
+            pieces = piecelist.parse(data)
+        except errors.Damaged:
+            return True
+        hash = hashlib.sha256()
+        try:
+            for piece, _ in pieces:
+                for block in self.chunks('blob', piece, depth=1):
+                    hash.update(block)
+        except (errors.Error, OSError):
+            return False  # with a piece missing, nobody can tell
+        return hash.hexdigest() != key
 
     def types(self, key: str) -> list[str]:
         return [type for type in keys.TYPES if self.has(type, key)]
@@ -229,7 +248,7 @@ class Objects:
         self._has_doubted = True
         self.forget_frames()
         if self._indexed(type, key) != set(self.cache.find(type, key)):
-            self.cache.forget_all()
+            self.cache.begin_anew()
             self.reload()
         return True
 
@@ -348,8 +367,8 @@ class Objects:
         try:
             with open(self.pack_path(pack.index_name(pack_name)), 'rb') as file:
                 places = pack.parse_index(file.read())
-            size = os.stat(path).st_size
-            if all(offset + length <= size and plain < 1 << 62 for _, plain, offset, length in places):
+            is_outside = pack.points_outside(places, os.stat(path).st_size)
+            if not is_outside and pack.is_index_of(path, pack.codec_of(pack_name), places):
                 return places
         except (errors.Damaged, OSError):
             pass
@@ -409,12 +428,14 @@ def _format_stamp(pack_name: str, sizes: dict[str, int]) -> str:
 
 
 def _load_frame(path: bytes, codec_name: str, offset: int, length: int) -> dict[str, memoryview]:
+    if length > pack.LARGEST_FRAME:
+        raise errors.Damaged('a frame larger than any')
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         stream = os.pread(fd, length, offset)
     finally:
         os.close(fd)
-    plain = codec.decompress_whole(codec_name, stream, 64 * pack.FRAME_BYTES)
+    plain = codec.decompress_whole(codec_name, stream, pack.LARGEST_FRAME)
     view, found = memoryview(plain), {}
     for name, start, size in pack.members(plain):
         data = view[start : start + size]

@@ -155,23 +155,26 @@ class Refs:
 
     def log(self, name: str) -> list[Change]:
         """The changes of a full ref name, oldest first; lines that a crash cut short are passed over."""
-        changes = []
+        return [change for change in map(_parse_log_line, self._log_lines(name)) if change is not None]
+
+    def count_unreadable_lines(self, name: str) -> int:
+        """Lines of the log of a full ref name that log() passes over."""
+        return sum(_parse_log_line(line) is None for line in self._log_lines(name))
+
+    def log_value(self, name: str, reason: str) -> None:
+        """Adds what a ref is at to its log, where that does not tell of it.  Raises Error."""
+        with self._locked(name) as log:
+            now, changes = self.read(name), self.log(name)
+            if now is not None and now not in (change.new for change in changes):
+                publish.append(log, _log_line(changes[-1].new if changes else NONE, now, reason))
+
+    def _log_lines(self, name: str) -> list[str]:
         try:
             with open(self._path('logs/' + name), 'rb') as file:
-                for line in file.read().decode('utf-8', 'surrogateescape').split('\n'):
-                    head, _, reason = line.partition('\t')
-                    words = head.split(' ', 3)
-                    if (
-                        len(words) == 4
-                        and keys.is_key(words[0])
-                        and keys.is_key(words[1])
-                        and words[2].isdecimal()
-                        and len(words[2]) < 20
-                    ):
-                        changes.append(Change(words[0], words[1], int(words[2]), words[3], reason))
+                text = file.read().decode('utf-8', 'surrogateescape')
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            pass
-        return changes
+            return []
+        return [line for line in text.split('\n') if line]
 
     def _compare(self, name: str, old: str | None) -> str | None:
         """What the ref is at.  Raises Conflict unless that is old, or old is None."""
@@ -194,6 +197,20 @@ def _cannot_list(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         shown = quote.readable(os.fsencode(error.filename))
         raise errors.Error(f"cannot list the refs in '{shown}': {errors.describe(error)}") from error
+
+
+def _parse_log_line(line: str) -> Change | None:
+    head, _, reason = line.partition('\t')
+    words = head.split(' ', 3)
+    if (
+        len(words) != 4
+        or not keys.is_key(words[0])
+        or not keys.is_key(words[1])
+        or not words[2].isdecimal()
+        or len(words[2]) >= 20
+    ):
+        return None
+    return Change(words[0], words[1], int(words[2]), words[3], reason)
 
 
 def _log_line(old: str, new: str, reason: str) -> bytes:

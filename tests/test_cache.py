@@ -198,6 +198,18 @@ def test_a_file_of_another_version_is_made_anew(path, load, loads):
     assert len(loads) == 4
 
 
+def test_a_cache_that_is_begun_anew_knows_nothing_and_is_used_again(path, load, loads):
+    made = cache.ObjectCache(path)
+    made.sync(STAMPS, load)
+    made.begin_anew()
+    assert not made.has('blob', KEYS[0])
+    made.sync(STAMPS, load)
+    assert made.has('blob', KEYS[0])
+    loads.clear()
+    cache.ObjectCache(path).sync(STAMPS, load)
+    assert loads == []
+
+
 def test_deleting_the_cache_changes_no_answer(path, load, loads):
     synced(path, load)
     os.unlink(path)
@@ -346,8 +358,19 @@ def test_damaged_files_of_a_row_raise_nothing(tmp_path_factory, data):
     cache.ScanCache(os.fsencode(path)).remember([('ext4:1', b'/a', ROW)])
     with sqlite3.connect(path) as database:
         database.execute('UPDATE directory SET files = ?', (data,))
-    for name, (record, found) in cache.ScanCache(os.fsencode(path)).files('ext4:1', b'/a').items():
-        assert (type(name), type(record), type(found)) == (bytes, bytes, str)
+    assert cache.ScanCache(os.fsencode(path)).files('ext4:1', b'/a') == {}
+
+
+@pytest.mark.parametrize('column', ['signature', 'tree', 'files'])
+@pytest.mark.parametrize('value', [None, 1, 'text', b'short'])
+def test_a_row_with_values_of_another_kind_raises_nothing(tmp_path, column, value):
+    path = tmp_path / 'scan.sqlite'
+    cache.ScanCache(os.fsencode(path)).remember([('ext4:1', b'/a', ROW)])
+    with sqlite3.connect(path) as database:
+        database.execute(f'UPDATE directory SET {column} = ?', (value,))
+    scans = cache.ScanCache(os.fsencode(path))
+    assert scans.signature('ext4:1', b'/a') != (ROW.signature, ROW.tree) or column == 'files'
+    assert scans.files('ext4:1', b'/a') == (ROW.files if column != 'files' else {})
 
 
 def test_without_a_file_nothing_is_known_and_nothing_remembered():

@@ -4,10 +4,11 @@ import errno
 import hashlib
 import os
 import shutil
+import sqlite3
 
 import pytest
 
-from chkfs import errors, fsck, key, pack, publish, snapshot, tree
+from chkfs import errors, fsck, key, pack, piecelist, publish, snapshot, tree
 from chkfs import store as stores
 
 MEDIUM = hashlib.shake_128(b'medium').digest(300 << 10)
@@ -115,6 +116,66 @@ def test_a_bad_index_is_named_and_rebuilt(made, harm):
     assert made.check(True) == []
     with open(index, 'rb') as file:
         assert file.read() == good
+
+
+def test_an_index_of_another_pack_is_named_costs_nothing_and_is_rebuilt(made, put):
+    other = put(made.store, 'blob', b'in another pack')
+    (_, wrong), (_, index) = made.pack_of(f'blob/{other}'), made.pack_of(f'blob/{made.small}')
+    with open(index, 'rb') as file:
+        good = file.read()
+    os.unlink(index)
+    shutil.copy(wrong, index)
+    assert stores.Store(made.root, {}).objects.read('blob', made.small) == b'small'
+    assert made.check(True) == [('index', os.path.relpath(index, made.root).decode(), ())]
+    made.repair()
+    assert made.check(True) == []
+    with open(index, 'rb') as file:
+        assert file.read() == good
+
+
+@pytest.mark.parametrize('log', [None, b'', b'rubbish\n', bytes(200)])
+def test_a_log_that_does_not_tell_of_its_ref_is_named_and_completed(made, log):
+    path = made.path('logs/refs/backups/photos')
+    os.unlink(path)
+    if log is not None:
+        with open(path, 'wb') as file:
+            file.write(log)
+    assert made.check() == [('log', 'logs/refs/backups/photos', ())]
+    assert len(made.repair()) == 1
+    assert [change.new for change in made.store.refs.log('refs/backups/photos')] == [made.snapshot]
+    assert made.check() == [] and made.repair() == []
+
+
+def test_a_line_of_a_log_that_was_cut_short_is_no_problem(made):
+    with open(made.path('logs/refs/backups/photos'), 'ab') as file:
+        file.write(b'0123')
+    assert made.check() == []
+    assert made.leftovers() == ['logs/refs/backups/photos']
+
+
+def test_a_wrong_list_does_not_come_along_out_of_a_damaged_pack(made):
+    """A list cannot be verified by its name: what says otherwise than its pieces is left behind."""
+    data = hashlib.shake_128(b'big').digest(9 << 20)
+    with made.store.writer() as writer:
+        big = writer.put('blob', data)
+        writer.checkpoint()
+    path, _ = made.pack_of(f'blob/{big}.list')
+    objects = stores.Store(made.root, {}).objects
+    (row,) = objects.cache.find('blob', big)
+    listed = bytes(objects.packed_copy(f'blob/{big}.list', *row[:1], *row[3:]))
+    assert not objects.is_wrong_list(big, listed)
+    lines = listed.splitlines(keepends=True)
+    for wrong in (b'', listed[:-3], lines[0], b''.join([lines[0], *lines[:0:-1]])):
+        assert objects.is_wrong_list(big, wrong)
+    missing = piecelist.format([('0' * 64, 1)])
+    assert not objects.is_wrong_list(big, missing)
+
+
+def test_fsck_does_not_believe_a_cache_that_lacks_an_object(made):
+    assert made.check() == []
+    with sqlite3.connect(os.path.join(os.fsdecode(made.store._caches), 'objects.sqlite')) as database:
+        database.execute('DELETE FROM object WHERE key = ?', (bytes.fromhex(made.small),))
+    assert made.check() == []
 
 
 def test_a_lost_pack_is_found_by_what_misses_it(made):

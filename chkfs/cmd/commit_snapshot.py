@@ -36,7 +36,7 @@ def run(args):
     snapshot.check(draft)
     root = draft.root
     type = 'tree' if root.type == 'dir' else 'blob'
-    if root.key and not store.objects.has(type, root.key):
+    if root.key and store.objects.is_missing(type, root.key):
         raise errors.NotFound(f"no {type} '{root.key}' in the store")
     if args.update_ref:
         ref, key = _commit_on_top(args, store, draft)

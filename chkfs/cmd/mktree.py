@@ -29,7 +29,7 @@ def run(args):
 
 def _check_contents(objects, entry):
     type, shown = 'tree' if entry.type == 'dir' else 'blob', quote.readable(entry.name)
-    if not objects.has(type, entry.key):
+    if objects.is_missing(type, entry.key):
         raise errors.NotFound(f"'{shown}': no {type} '{entry.key}' in the store")
     if type == 'blob' and (size := objects.size(type, entry.key)) != entry.size:
         raise errors.Damaged(f"'{shown}' has {size} bytes, not {entry.size}")
