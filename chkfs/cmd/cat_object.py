@@ -56,8 +56,10 @@ def _batch(args, store):
     for name in cli.input_records(args):
         try:
             target = _find(store, name.decode('utf-8', 'surrogateescape'))
-            size = store.objects.size(target.type, target.key)
-            chunks = _verified(store.objects, target, size) if args.batch else ()
+            if args.batch:
+                size, chunks = _verified(store.objects, target.type, target.key)
+            else:
+                size, chunks = store.objects.size(target.type, target.key), ()
         except (errors.NotFound, errors.Usage):
             output(name + b' missing')
             status = errors.NO
@@ -75,10 +77,10 @@ def _batch(args, store):
     return status
 
 
-def _verified(objects, target, size):
-    """The contents in chunks, all of them verified before the first is given: what is long is read twice."""
-    if size <= WHOLE_BYTES:
-        return (objects.read(target.type, target.key),)
-    for _ in objects.chunks(target.type, target.key):
-        pass
-    return objects.chunks(target.type, target.key)
+def _verified(objects, type, key):
+    """(size, contents in chunks), all of it verified before the first is given: what is long is read twice."""
+    if objects.size(type, key) <= WHOLE_BYTES:
+        contents = objects.read(type, key)
+        return len(contents), (contents,)
+    size = sum(map(len, objects.chunks(type, key)))  # the size of a file or in an index may be that of a damaged copy
+    return size, objects.chunks(type, key)
