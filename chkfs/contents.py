@@ -63,6 +63,11 @@ class Contents:
             at = end
         yield from rescue.zeros(size - at)
 
+    def check(self, size: int) -> None:
+        """After blocks(), which were so many bytes: raises OSError when not one of these could be read."""
+        if self.damaged == [(0, size)]:
+            raise self._rescue.error
+
     def look_for_holes(self, size: int) -> None:
         data = holes.data(self._file, size)
         self.data = None if data == [(0, size)] else data

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import crew, errors, exclude, metadata, mounts, quote, scan, statx, tree
+from chkfs import crew, errors, exclude, metadata, mounts, quote, ranges, scan, statx, tree
 from chkfs.cache import Directory, ScanCache
 from chkfs.descent import Descent
 from chkfs.reader import Outcome, Reader
@@ -25,6 +25,7 @@ _BATCH_BYTES = 2 << 20
 _MANY_FILES = 300  # from so many files on, or so many bytes, workers are worth their start
 _MANY_BYTES = 8 << 20
 _LONGEST_RUN_NS = 400 * 86400 * 10**9
+_SHOWN_RANGES = 5
 _EMPTY_TREE = tree.format(())
 
 
@@ -47,6 +48,7 @@ class Result:
         self.read_bytes = 0  # of those that had to be read
         self.skipped = 0  # entries that could not be stored, or not whole
         self.changed = 0  # files that changed while they were read
+        self.damaged = 0  # files of which some bytes could not be read
         self.mounts: list[str] = []  # values of mount lines
 
 
@@ -496,9 +498,14 @@ class Ingest:
             error = OSError(outcome.errno, outcome.strerror)
             self._skip(level, path, error)
             return '' if error.errno == errno.ENOENT else self._file_line(level, found, '', _unread(error))
-        found = self._lister.look(scan.Status(*outcome.status), found.name, level.filesystem)
+        if outcome.damaged:
+            lost = ranges.total(outcome.damaged)
+            self._report(f"'{quote.readable(path)}' is damaged: {lost} bytes lost: {_shorten(outcome.damaged)}")
+            self.result.damaged += 1
+        if outcome.status is not None:
+            found = self._lister.look(scan.Status(*outcome.status), found.name, level.filesystem)
         if not outcome.has_changed:
-            return self._file_line(level, found, outcome.text)
+            return self._file_line(level, found, outcome.text, is_sure=not outcome.damaged)
         self._report(f"'{quote.readable(path)}' changed while it was read: stored as it was last seen")
         self.result.changed += 1
         record = scan.unpack(found.record)._replace(size=outcome.size)  # the line must say what is stored
@@ -506,8 +513,11 @@ class Ingest:
             level, found._replace(record=scan.pack(*record), size=outcome.size), outcome.text, 'changed:1'
         )
 
-    def _file_line(self, level: _Level, found: scan.Found, text: str, remark: str = '') -> str:
-        """The tree line of a file; text: its key and tags, remark: one more, of what went wrong."""
+    def _file_line(self, level: _Level, found: scan.Found, text: str, remark: str = '', is_sure: bool = True) -> str:
+        """The tree line of a file; text: its key and tags, remark: one more, of what went wrong.
+
+        is_sure: it need not be read again as long as it looks the same.
+        """
         name, _, attributes, record, size, mtime_ns, _, linked = found
         self.result.files += 1
         self.result.bytes += size
@@ -516,7 +526,7 @@ class Ingest:
             tags = f'{self._hard_link_tag(found)},{tags}'.rstrip(',')
         if remark:
             tags = tree.in_order([*tags.split(','), remark] if tags else [remark])
-        if remark or not self._is_settled(level, found):
+        if remark or not is_sure or not self._is_settled(level, found):
             level.is_whole = False
         else:
             level.done[name] = record, text
@@ -593,6 +603,11 @@ def _kinds(filesystem: mounts.Filesystem) -> int:
     if 'ro' in filesystem.options.split(','):
         kinds |= metadata.ATIME
     return kinds
+
+
+def _shorten(found: ranges.Ranges) -> str:
+    more = f' and {len(found) - _SHOWN_RANGES} more ranges' if len(found) > _SHOWN_RANGES else ''
+    return ranges.format(found[:_SHOWN_RANGES], ', ') + more
 
 
 def _unread(error: OSError) -> str:

@@ -10,14 +10,14 @@ import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import metadata, statx
+from chkfs import metadata, ranges, rescue, statx, tree
+from chkfs.contents import Contents, Former
 from chkfs.scan import Status
 from chkfs.writer import PACKED_BELOW, Writer
 
-READ_BYTES = 1 << 20
-
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _TRIES = 3
+_LONGEST_RANGES = 4000  # characters in a tag
 
 
 class Outcome(NamedTuple):
@@ -32,6 +32,7 @@ class Outcome(NamedTuple):
     has_changed: bool = False  # at every try
     errno: int = 0
     strerror: str = ''
+    damaged: list[tuple[int, int]] = []  # ranges of bytes that could not be read, and are zeros in what is stored
 
 
 class Reader:
@@ -54,39 +55,86 @@ class Reader:
         ]
 
     def _read(self, fd: int, kinds: int, name: bytes, size: int, mtime_ns: int) -> str | tuple:
+        """The short way, for a small file with which nothing is the matter; others go the long one."""
+        seen = None
         try:
-            text, status, size_read = self._read_once(fd, kinds, name, size)
-            if status.st_mtime_ns == mtime_ns and status.st_size == size == size_read and stat.S_ISREG(status.st_mode):
-                return text
-            return tuple(self._read_again(fd, kinds, name, status))
+            if size < PACKED_BELOW:
+                file = self._open(name, fd)
+                try:
+                    data = os.read(file, size + 1)
+                    key = self._writer.put('blob', data) if len(data) == size else ''
+                    seen = statx.status(file)
+                    if seen.st_mtime_ns == mtime_ns and seen.st_size == size and key and stat.S_ISREG(seen.st_mode):
+                        text = key + self._gatherer.of_open(file, kinds, seen)
+                        return text if seen.st_blocks * 512 >= size else self._with_holes(text, file, size)
+                finally:
+                    os.close(file)
         except OSError as error:
-            return tuple(Outcome('', errno=error.errno or errno.EIO, strerror=error.strerror or str(error)))
+            if error.errno not in rescue.BAD:
+                return _failure(error)
+        return self.read_slowly(fd, kinds, name, size, mtime_ns, seen)
 
-    def _read_again(self, fd: int, kinds: int, name: bytes, before: statx.Status) -> Outcome:
-        """A file that changed: read until it stays the same, or for the last time."""
-        for _ in range(_TRIES - 1):
-            if not stat.S_ISREG(before.st_mode):
-                raise OSError(errno.ESTALE, 'it is no longer a file')
-            text, status, size_read = self._read_once(fd, kinds, name, before.st_size)
-            if (status.st_mtime_ns, status.st_size, size_read) == (before.st_mtime_ns, size_read, before.st_size):
-                return Outcome(text, size_read, tuple(Status.of(status)))
-            before = status
-        return Outcome(text, size_read, tuple(Status.of(status)), has_changed=True)
+    def read_slowly(
+        self,
+        fd: int,
+        kinds: int,
+        name: bytes,
+        size: int,
+        mtime_ns: int,
+        seen: statx.Status | None = None,
+        former: Former | None = None,
+    ) -> str | tuple:
+        """A file that is large or sparse, that changes, or that cannot be read everywhere; gives its outcome.
 
-    def _read_once(self, fd: int, kinds: int, name: bytes, size: int) -> tuple[str, statx.Status, int]:
-        """(text, status after reading, bytes read)."""
+        seen: its status, if it was tried before and had changed; former: what was stored of it, not whole.
+        """
+        try:
+            for _ in range(_TRIES if seen is None else _TRIES - 1):
+                if seen is not None and not stat.S_ISREG(seen.st_mode):
+                    raise OSError(errno.ESTALE, 'it is no longer a file')
+                before = seen
+                text, seen, size_read, damaged = self._read_contents(fd, kinds, name, former)
+                expected = (mtime_ns, size) if before is None else (before.st_mtime_ns, before.st_size)
+                if (seen.st_mtime_ns, seen.st_size) == expected and size_read == seen.st_size:
+                    if before is None and not damaged:
+                        return text
+                    return tuple(Outcome(text, size_read, before and tuple(Status.of(seen)), damaged=damaged))
+            return tuple(Outcome(text, size_read, tuple(Status.of(seen)), has_changed=True, damaged=damaged))
+        except OSError as error:
+            return _failure(error)
+
+    def _read_contents(
+        self, fd: int, kinds: int, name: bytes, former: Former | None
+    ) -> tuple[str, statx.Status, int, ranges.Ranges]:
+        """(text, status after reading, bytes read, what of them could not be)."""
         file = self._open(name, fd)
         try:
-            if size < PACKED_BELOW and len(data := os.read(file, size + 1)) == size:
-                key, size_read = self._writer.put('blob', data), size
-            else:
-                if size < PACKED_BELOW:
-                    os.lseek(file, 0, os.SEEK_SET)
-                key, size_read = self._writer.put_blocks('blob', self._blocks(file))
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise OSError(errno.ESTALE, 'it is no longer a file')
+            contents = Contents(file, self._step, former)
+            key, size_read = self._writer.put_blocks('blob', contents.blocks())
+            contents.check(size_read)
             status = statx.status(file)
-            return key + self._gatherer.of_open(file, kinds, status), status, size_read
+            text = key + self._gatherer.of_open(file, kinds, status)
+            text = self._with_ranges(text, 'data', contents.data)
+            return self._with_ranges(text, 'damaged', contents.damaged or None), status, size_read, contents.damaged
         finally:
             os.close(file)
+
+    def _with_holes(self, text: str, file: int, size: int) -> str:
+        contents = Contents(file)
+        contents.look_for_holes(size)
+        return self._with_ranges(text, 'data', contents.data)
+
+    def _with_ranges(self, text: str, tag: str, found: ranges.Ranges | None) -> str:
+        """A file's text with one tag more, None for none; where that is long, it names a blob."""
+        if found is None:
+            return text
+        value = ranges.format(found or [(0, 0)])
+        if len(value) > _LONGEST_RANGES:
+            value = '@' + self._writer.put('blob', ranges.format(found, '\n').encode() + b'\n')
+        key, *tags = text.split(',')
+        return f'{key},{tree.in_order([*tags, f"{tag}:{value}"])}'
 
     def _open(self, name: bytes, fd: int) -> int:
         try:
@@ -96,7 +144,6 @@ class Reader:
                 raise
             return os.open(name, _OPEN, dir_fd=fd)  # a filesystem where even root may not leave atime alone
 
-    def _blocks(self, file: int):
-        while block := os.read(file, READ_BYTES):
-            self._step()
-            yield block
+
+def _failure(error: OSError) -> tuple:
+    return tuple(Outcome('', errno=error.errno or errno.EIO, strerror=error.strerror or str(error)))

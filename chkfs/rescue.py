@@ -46,6 +46,7 @@ class Rescue:
         instead: Callable[[int, int], Iterator[bytes]] = lambda start, end: zeros(end - start),
     ):
         self.failures = self._scraped = 0
+        self.error: OSError | None = None  # the last one
         self._read_at, self._step, self._instead = read, step, instead
 
     def blocks(self, start: int, end: int) -> Iterator[bytes]:
@@ -148,6 +149,7 @@ class Rescue:
             if error.errno not in BAD:
                 raise
             self.failures += 1
+            self.error = error
             return None
 
     def _try_all(self, begin: int, end: int, start: int) -> bytes | None:

@@ -10,8 +10,9 @@ _AT_SYMLINK_NOFOLLOW, _AT_EMPTY_PATH = 0x100, 0x1000
 _BASIC_AND_BTIME = 0xFFF
 _BTIME = 0x800
 _NS = 1_000_000_000
-# struct statx: mask, attributes, nlink, uid, gid, mode, ino, size, atime, btime, ctime, mtime, rdev, dev
-_LAYOUT = struct.Struct('=I4xQIIIH2xQQ16x qI4x qI4x qI4x qI4x IIII')
+# struct statx of linux/stat.h: mask, attributes, nlink, uid, gid, mode, ino, size, blocks, atime, btime, ctime, mtime,
+# rdev, dev
+_LAYOUT = struct.Struct('=I4xQIIIH2xQQQ8x qI4x qI4x qI4x qI4x IIII')
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -30,6 +31,7 @@ class Status(NamedTuple):
     st_ctime_ns: int
     st_rdev: int
     st_atime_ns: int
+    st_blocks: int  # of 512 bytes
     btime_ns: int | None  # None where the filesystem does not keep it
 
 
@@ -50,8 +52,8 @@ def _make_status():
                 return _without_statx(fd, name)
             raise OSError(number, os.strerror(number))
         found = unpack(buffer)
-        mask, _, links, uid, gid, mode, inode, size, atime, atime_ns, btime, btime_ns = found[:12]
-        ctime, ctime_ns, mtime, mtime_ns, rdev_major, rdev_minor, major, minor = found[12:]
+        mask, _, links, uid, gid, mode, inode, size, blocks, atime, atime_ns, btime, btime_ns = found[:13]
+        ctime, ctime_ns, mtime, mtime_ns, rdev_major, rdev_minor, major, minor = found[13:]
         return Status(
             mode,
             inode,
@@ -64,6 +66,7 @@ def _make_status():
             ctime * _NS + ctime_ns,
             makedev(rdev_major, rdev_minor),
             atime * _NS + atime_ns,
+            blocks,
             btime * _NS + btime_ns if mask & _BTIME else None,
         )
 

@@ -574,21 +574,99 @@ def test_a_file_that_cannot_be_read_is_tried_again_the_next_time(backup, full, o
     assert (found.result.skipped, found.result.read_bytes) == (0, 5)
 
 
-def test_a_file_that_fails_in_the_middle_is_tagged(backup, source, monkeypatch):
-    write(source, b'bad', data=b'x' * (400 << 10))
+@pytest.fixture
+def failing(monkeypatch):
+    """failing(path, start, end, ...): reads of the file that touch bytes of these ranges give EIO."""
+    real, bad = os.pread, {}
+
+    def check(fd, start, end):
+        for low, high in bad.get(os.fstat(fd).st_ino, ()):
+            if start < high and low < end:
+                raise_error(errno.EIO)
+
+    def pread(fd, size, at):
+        check(fd, at, at + size)
+        return real(fd, size, at)
+
+    def preadv(fd, buffers, at):
+        data = pread(fd, len(buffers[0]), at)
+        buffers[0][: len(data)] = data
+        return len(data)
+
+    def read(fd, size):
+        check(fd, 0, size)
+        return real(fd, size, 0)
+
+    for function in (pread, preadv, read):
+        monkeypatch.setattr(os, function.__name__, function)
+
+    def fail(path, *edges):
+        bad[os.stat(path).st_ino] = list(zip(edges[::2], edges[1::2]))
+
+    return fail
+
+
+@pytest.mark.parametrize('size', [5000, 300 << 10, 20 << 20])
+def test_what_can_be_read_of_a_failing_file_is_stored_and_what_not_is_said(backup, source, failing, later, size):
+    data = os.urandom(size)
+    path = write(source, b'bad', data=data)
     write(source, b'good')
-    bad = os.stat(os.path.join(source, b'bad')).st_ino
-    read = os.read
+    failing(path, 600, 601, size - 1, size)
+    tail = (size - 1) // 512 * 512
+    expected = data[:512] + bytes(512) + data[1024:tail] + bytes(size - tail)
+    for _ in range(2):  # it is tried again: the second run has nothing from the first
+        found = backup(source)
+        assert found.read(b'bad') == expected
+        assert found.entries[b'bad'].tag('damaged') == f'512-1024+{tail}-{size}'
+        assert (found.result.damaged, found.result.skipped) == (1, 0)
+        assert found.lines == [f"'bad' is damaged: {512 + size - tail} bytes lost: 512-1024, {tail}-{size}"]
+        assert found.read(b'good') == b'data'
+    failing(path)
+    found = backup(source)
+    assert found.read(b'bad') == data
+    assert found.entries[b'bad'].tag('damaged') is None and not found.lines
 
-    def failing(fd, size):
-        if os.fstat(fd).st_ino == bad and os.lseek(fd, 0, os.SEEK_CUR):
-            raise_error(errno.EIO)
-        return read(fd, min(size, 100 << 10))
 
-    monkeypatch.setattr(os, 'read', failing)
+@pytest.mark.parametrize('size', [5000, 300 << 10])
+def test_a_file_of_which_nothing_can_be_read_is_tagged(backup, source, failing, size):
+    failing(write(source, b'bad', data=b'x' * size), 0, size)
+    write(source, b'good')
     found = backup(source)
     assert found.entries[b'bad'].tag('unread') == 'EIO' and found.entries[b'bad'].key is None
+    assert (found.result.damaged, found.result.skipped) == (0, 1)
     assert found.read(b'good') == b'data'
+
+
+def test_many_bad_places_are_told_by_a_blob(backup, source, failing):
+    size = 4096 * 512 * 2
+    data = os.urandom(size)
+    path = write(source, b'bad', data=data)
+    failing(path, *[edge for at in range(0, size, 8192) for edge in (at, at + 1)])
+    found = backup(source)
+    tag = found.entries[b'bad'].tag('damaged')
+    lines = found.store.objects.read('blob', tag.removeprefix('@')).decode()
+    assert tag.startswith('@') and lines.startswith('0-512\n8192-8704\n')
+    shown = '0-512, 8192-8704, 16384-16896, 24576-25088, 32768-33280'
+    assert found.lines[0].endswith(f' lost: {shown} and {size // 8192 - 5} more ranges')
+
+
+@pytest.mark.parametrize('size', [100 << 10, 300 << 10, 3 << 20, 30 << 20])
+def test_holes_are_known(backup, source, later, size):
+    path = write(source, b'sparse', data=b'')
+    with open(path, 'r+b') as file:
+        os.pwrite(file.fileno(), b'x' * 4096, 64 << 10)
+        os.truncate(file.fileno(), size)
+    write(source, b'hole', data=b'')
+    os.truncate(os.path.join(source, b'hole'), size)
+    for name in (b'sparse', b'hole'):
+        os.utime(os.path.join(source, name), ns=(OLD, OLD))
+    found = backup(source)
+    assert found.entries[b'sparse'].tag('data') == f'{64 << 10}-{68 << 10}'
+    assert found.entries[b'hole'].tag('data') == '0-0'
+    assert found.entries[b'hole'].key == key.of(bytes(size))
+    assert found.read(b'sparse') == bytes(64 << 10) + b'x' * 4096 + bytes(size - (68 << 10))
+    again = backup(source)
+    assert again.root == found.root and again.result.read_bytes == 0
 
 
 @pytest.mark.parametrize('number, word', [(errno.EACCES, 'EACCES'), (errno.EIO, 'EIO')])

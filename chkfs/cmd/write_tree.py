@@ -65,7 +65,7 @@ def run(args):
         cli.write(_draft(source, name, started_ns, result, 'yes').format())
     else:
         print(result.root if args.root else tree.parse_line(result.root).key)
-    return errors.PARTIAL if result.skipped or result.changed else errors.DONE
+    return errors.PARTIAL if result.skipped or result.changed or result.damaged else errors.DONE
 
 
 def _walk_options(args, store):
@@ -92,7 +92,7 @@ def _draft(source, name, started_ns, result, complete):
             ('finished', snapshot.format_time(time.time_ns())),
             *((word, str(number)) for word, number in counts),
             ('changed', str(result.changed)),
-            ('damaged', '0'),
+            ('damaged', str(result.damaged)),
             ('complete', complete),
             *(('mount', line) for line in result.mounts),
             ('features', 'mode owner time link device hl'),
