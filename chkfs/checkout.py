@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import crew, errors, missing, quote, tree
+from chkfs import crew, errors, holes, missing, quote, ranges, tree, walk
 from chkfs.descent import Descent, open_below
 from chkfs.objects import WHOLE_BYTES, Objects
 
@@ -24,6 +24,7 @@ _HOPELESS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno
 _NO_HARD_LINK = frozenset((errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV))
 _NO_MODES = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS))  # what filesystems without them say
 _SET_ID = stat.S_ISUID | stat.S_ISGID
+_MOST_ZEROS = 256 << 20  # bytes of holes that are hashed to verify a whole file; of one with more, its pieces only
 _BATCH_LINES = 2000
 _BATCH_BYTES = 1 << 20  # of paths
 _MANY_LINES = 2000  # from so many files on, workers are worth their start
@@ -47,6 +48,7 @@ class Outcome:
         self.problems: list[str] = []  # one for each entry not restored
         self.unset: Counter[str] = Counter()  # kind of attribute to how often it could not be set
         self.details: list[str] = []  # one for each of these
+        self.damaged: list[str] = []  # one for each file that was stored damaged
         self.hopeless: int = 0  # the errno that makes going on useless
         self.lacks: list[str] = []  # what the entry at hand lacks
         self.lacking: list[str] = []  # a line for each entry that lacks something, as missing.File wants it
@@ -76,7 +78,8 @@ class Outcome:
 
     def pack(self) -> tuple:
         """As crew can carry it."""
-        return self.files, self.bytes, self.problems, dict(self.unset), self.details, self.hopeless, self.lacking
+        lists = self.problems, dict(self.unset), self.details, self.damaged
+        return self.files, self.bytes, *lists, self.hopeless, self.lacking
 
 
 class _Level(NamedTuple):
@@ -106,6 +109,7 @@ class Checkout:
         self.files = 0
         self.bytes = 0
         self.missing = 0  # entries that were not restored
+        self.damaged = 0  # files that were stored damaged, and are restored so
         self.unset: Counter[str] = Counter()  # kind of attribute to how often it could not be set
         self._objects, self._report, self._detail, self._step, self._keep = objects, report, detail, step, keep
         # hl tag and contents to the path of the first name restored: a tag that lies costs a link, not contents
@@ -270,12 +274,13 @@ class Checkout:
 
     def _take(self, result: tuple) -> None:
         """Adds what came of some work to the whole; stops when the target takes nothing more."""
-        files, size, problems, unset, details, hopeless, lacking = result
+        files, size, problems, unset, details, damaged, hopeless, lacking = result
         self.files += files
         self.bytes += size
         self.missing += len(problems)
         self.unset.update(unset)
-        for line in problems:
+        self.damaged += len(damaged)
+        for line in (*problems, *damaged):
             self._report(line)
         for line in details:
             self._detail(line)
@@ -395,9 +400,22 @@ class Maker:
         """A file of any size, its contents flowing through.  Raises Error, OSError."""
         if entry.key is None:
             raise errors.Error(f'could not be read when it was stored ({entry.tag("unread")})')
-        chunks = self._objects.chunks('blob', entry.key)
-        size = self._create(fd, entry.name, chunks, _attributes(entry), path, outcome)
+        data = self._ranges(entry, 'data', path, outcome)
+        holes_bytes = 0 if data is None else (entry.size or 0) - ranges.total(data)
+        chunks = self._objects.chunks('blob', entry.key, whole=holes_bytes <= _MOST_ZEROS)
+        size = self._create(fd, entry.name, chunks, _attributes(entry), path, outcome, data)
         self._count(entry.size, size, path, outcome)
+        damaged = self._ranges(entry, 'damaged', path, outcome)
+        if damaged:
+            lost = f'{ranges.total(damaged)} bytes of it could not be read when it was stored, and are zeros'
+            outcome.damaged.append(f"'{quote.readable(path)}' is damaged: {lost}: {ranges.shorten(damaged)}")
+
+    def _ranges(self, entry: tree.Entry, tag: str, path: bytes, outcome: Outcome) -> ranges.Ranges | None:
+        try:
+            return walk.ranges_of(self._objects, entry, tag)
+        except errors.Error as error:
+            outcome.cannot_set(tag, path, error)
+            return None
 
     def _count(self, said: int | None, size: int, path: bytes, outcome: Outcome) -> None:
         outcome.files += 1
@@ -436,10 +454,22 @@ class Maker:
         finally:
             os.close(found)
 
-    def _create(self, fd: int, name: bytes, chunks, attributes: tuple, path: bytes, outcome: Outcome) -> int:
-        """Gives the size in bytes."""
+    def _create(
+        self,
+        fd: int,
+        name: bytes,
+        chunks,
+        attributes: tuple,
+        path: bytes,
+        outcome: Outcome,
+        data: ranges.Ranges | None = None,
+    ) -> int:
+        """Gives the size in bytes.  data: where the file is no hole, if it has any."""
         size, file = 0, os.open(name, _CREATE, 0o600, dir_fd=fd)
         try:
+            if data is not None:
+                size = self._fill(file, chunks, data)
+                chunks = ()
             for chunk in chunks:
                 self._step()
                 size += len(chunk)
@@ -454,6 +484,21 @@ class Maker:
             raise
         finally:
             os.close(file)
+
+    def _fill(self, file: int, chunks, data: ranges.Ranges) -> int:
+        """Writes a sparse file; gives its size.
+
+        Where so much of it is zeros that the whole is not hashed, they must be where the holes are.
+        """
+        filler, size = holes.Filler(file, data), 0
+        for chunk in chunks:
+            self._step()
+            filler.write(chunk)
+            size += len(chunk)
+        filler.finish()
+        if filler.misplaced_bytes and size - ranges.total(data) > _MOST_ZEROS:
+            raise errors.Damaged('its pieces are not where its data is')
+        return size
 
     def _set_open(self, fd: int, attributes: tuple, path: bytes, outcome: Outcome) -> None:
         """Owner, then mode (which a change of owner clears), then times, of something open."""

@@ -25,7 +25,6 @@ _BATCH_BYTES = 2 << 20
 _MANY_FILES = 300  # from so many files on, or so many bytes, workers are worth their start
 _MANY_BYTES = 8 << 20
 _LONGEST_RUN_NS = 400 * 86400 * 10**9
-_SHOWN_RANGES = 5
 _EMPTY_TREE = tree.format(())
 
 
@@ -500,7 +499,7 @@ class Ingest:
             return '' if error.errno == errno.ENOENT else self._file_line(level, found, '', _unread(error))
         if outcome.damaged:
             lost = ranges.total(outcome.damaged)
-            self._report(f"'{quote.readable(path)}' is damaged: {lost} bytes lost: {_shorten(outcome.damaged)}")
+            self._report(f"'{quote.readable(path)}' is damaged: {lost} bytes lost: {ranges.shorten(outcome.damaged)}")
             self.result.damaged += 1
         if outcome.status is not None:
             found = self._lister.look(scan.Status(*outcome.status), found.name, level.filesystem)
@@ -603,11 +602,6 @@ def _kinds(filesystem: mounts.Filesystem) -> int:
     if 'ro' in filesystem.options.split(','):
         kinds |= metadata.ATIME
     return kinds
-
-
-def _shorten(found: ranges.Ranges) -> str:
-    more = f' and {len(found) - _SHOWN_RANGES} more ranges' if len(found) > _SHOWN_RANGES else ''
-    return ranges.format(found[:_SHOWN_RANGES], ', ') + more
 
 
 def _unread(error: OSError) -> str:

@@ -209,16 +209,16 @@ class Objects:
                     return found
         return b''.join(self.chunks(type, key))
 
-    def chunks(self, type: str, key: str, depth: int = 0) -> Iterator[bytes]:
+    def chunks(self, type: str, key: str, depth: int = 0, whole: bool = True) -> Iterator[bytes]:
         """The object in pieces of at most some MiB.
 
         Each copy up to WHOLE_BYTES is verified before its bytes are given.  A longer one is verified as it
-        flows (its pieces one by one, the whole at the end).  Raises NotFound, or Damaged, perhaps after some
-        pieces.
+        flows (its pieces one by one, the whole at the end, unless the caller can do without).  Raises NotFound, or
+        Damaged, perhaps after some pieces.
         """
         problems: list[str] = []
         for look_again in (self.look_again, lambda: self._doubt_cache(type, key), None):
-            for where, pieces in self._copies(type, key, depth):
+            for where, pieces in self._copies(type, key, depth, whole):
                 started = False
                 try:
                     for piece in pieces:
@@ -263,7 +263,7 @@ class Objects:
                         found.add((name, place.name != member, place.size, place.offset, place.length))
         return found
 
-    def _copies(self, type: str, key: str, depth: int) -> Iterator[tuple[str, Iterator[bytes]]]:
+    def _copies(self, type: str, key: str, depth: int, whole: bool) -> Iterator[tuple[str, Iterator[bytes]]]:
         """(where, its bytes as a generator) of every copy, the likely ones first."""
         packed = self.cache.find(type, key)
         for name, listed, _, offset, length in packed:
@@ -275,7 +275,7 @@ class Objects:
                 plain = codec.decompress(codec.NAMES[suffix], _file_blocks(path))
                 yield self._where(path), _verified(key, plain)
         for where, blocks in self._lists(type, key, packed, files):
-            yield where, self._listed(type, key, blocks, depth)
+            yield where, self._listed(type, key, blocks, depth, whole)
 
     def _lists(
         self, type: str, key: str, packed: list, files: dict[str, bytes]
@@ -296,7 +296,7 @@ class Objects:
             raise errors.Damaged('not whole in its frame')
         yield bytes(found)
 
-    def _listed(self, type: str, key: str, blocks: Iterable[bytes], depth: int) -> Iterator[bytes]:
+    def _listed(self, type: str, key: str, blocks: Iterable[bytes], depth: int, whole: bool) -> Iterator[bytes]:
         if depth >= DEEPEST_LIST:
             raise errors.Damaged('lists that name lists, too deep')
         hash = hashlib.sha256()
@@ -305,9 +305,10 @@ class Objects:
             raise errors.Damaged('a list that names itself')
         for piece_key, loaded in self._loading(pieces):
             for block in loaded or self.chunks('blob', piece_key, depth + 1):
-                hash.update(block)
+                if whole:
+                    hash.update(block)
                 yield block
-        if hash.hexdigest() != key:
+        if whole and hash.hexdigest() != key:
             raise errors.Damaged(f'its pieces together are not {type} {key}')
 
     def _loading(self, pieces: list[tuple[str, int]]) -> Iterator[tuple[str, tuple[bytes, ...] | None]]:

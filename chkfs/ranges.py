@@ -12,10 +12,18 @@ from chkfs import errors, number
 
 Ranges = list[tuple[int, int]]
 
+_SHOWN = 5
+
 
 def format(ranges: Iterable[tuple[int, int]], divider: str = '+') -> str:
     """For a blob of them the divider is a newline."""
     return divider.join([f'{start}-{end}' for start, end in ranges])
+
+
+def shorten(ranges: Ranges) -> str:
+    """For people."""
+    more = f' and {len(ranges) - _SHOWN} more ranges' if len(ranges) > _SHOWN else ''
+    return format(ranges[:_SHOWN], ', ') + more
 
 
 def parse(text: str) -> Ranges:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from chkfs import errors, quote, tree
+from chkfs import errors, quote, ranges, tree
 from chkfs.objects import Objects
 
 
@@ -33,6 +33,14 @@ def find(objects: Objects, root: tree.Entry, path: bytes) -> tree.Entry:
         if here is None:
             raise errors.NotFound(f"no '{quote.readable(name)}' in '{quote.readable(path)}'")
     return here
+
+
+def ranges_of(objects: Objects, entry: tree.Entry, tag: str) -> ranges.Ranges | None:
+    """What the tag data or damaged says, if it is there.  Raises Error."""
+    text = entry.tag(tag)
+    if text is not None and text.startswith('@'):
+        text = objects.read('blob', text[1:]).decode('ascii', 'replace')
+    return None if text is None else ranges.parse(text)
 
 
 def below(

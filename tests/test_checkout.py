@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from chkfs import checkout, errors, key, tree
+from chkfs import checkout, errors, holes, key, ranges, tree
 from chkfs import store as stores
 
 OLD = 10**18
@@ -282,6 +282,83 @@ def test_where_there_are_no_hard_links_there_are_copies(backup, restore, source,
     restored = restore(root)
     assert restored.read(b'a') == restored.read(b'b') == b'shared'
     assert restored.work.unset == {'hard link': 1} and restored.work.missing == 0
+
+
+@pytest.fixture
+def sparse(source):
+    """sparse(size, start, ...) makes source/sparse with a block of 64 KiB of data at each start."""
+
+    def make(size, *starts):
+        path = write(source, b'sparse', data=b'')
+        with open(path, 'r+b') as file:
+            for start in starts:
+                os.pwrite(file.fileno(), b'x' * BLOCK, start)
+            os.truncate(path, size)
+        os.utime(path, ns=(OLD, OLD))
+        return path
+
+    return make
+
+
+BLOCK = 64 << 10
+
+
+@pytest.mark.parametrize('size', [2 * BLOCK, 5 << 20, 40 << 20, 400 << 20])
+def test_holes_come_back(backup, restore, source, sparse, size):
+    path = sparse(size, size // 2 // BLOCK * BLOCK)
+    there = restore(backup(source).root)
+    if size < 100 << 20:
+        assert there.read(b'sparse') == read_file(path)
+    found = [os.open(name, os.O_RDONLY) for name in (path, there.join(b'sparse'))]
+    try:
+        first, second = (holes.data(fd, os.fstat(fd).st_size) for fd in found)
+        assert first == second == [(size // 2 // BLOCK * BLOCK, size // 2 // BLOCK * BLOCK + BLOCK)]
+    finally:
+        for fd in found:
+            os.close(fd)
+    assert not there.lines and not there.work.unset
+    assert os.stat(there.join(b'sparse')).st_mtime_ns == OLD
+
+
+def test_holes_of_many_ranges_come_back(backup, restore, source, sparse):
+    starts = range(0, 100 << 20, 2 * BLOCK)
+    path = sparse(100 << 20, *starts)
+    found = backup(source)
+    there = restore(found.root)
+    assert found.entries[b'sparse'].tag('data').startswith('@')
+    assert os.stat(there.join(b'sparse')).st_blocks == os.stat(path).st_blocks
+    assert there.read(b'sparse') == read_file(path)
+
+
+@pytest.mark.parametrize('data', ['0-0', '3-5', '100-200+300-9999999', '5-3', 'x', '@', f'@{KEY}', ''])
+def test_where_data_is_said_to_be_costs_no_byte(restore, store, put, make, data):
+    contents = os.urandom(100_000)
+    put(store, 'blob', contents)
+    there = restore(make(file_line('a', contents, rest=f' tags=data:{data}')))
+    assert there.read(b'a') == contents
+
+
+def test_a_sparse_file_too_large_to_hash_whose_pieces_are_not_where_they_belong_is_not_restored(
+    backup, restore, source, sparse, make, monkeypatch
+):
+    monkeypatch.setattr(checkout, '_MOST_ZEROS', 1 << 20)
+    sparse(40 << 20, 20 << 20)
+    found = backup(source)
+    line = found.entries[b'sparse'].line().replace(f'data:{20 << 20}-{(20 << 20) + BLOCK}', 'data:0-4096')
+    there = restore(make(line))
+    assert there.names() == [] and there.work.missing == 1
+    assert there.lines == ["'sparse' not restored: its pieces are not where its data is"]
+
+
+def test_a_damaged_file_comes_back_and_that_it_is_damaged_is_said(restore, store, put, make):
+    put(store, 'blob', b'data')
+    put(store, 'blob', ranges.format([(0, 2), (3, 4)], '\n').encode() + b'\n')
+    blob = key.of(b'0-2\n3-4\n')
+    for tag, shown in (('0-1', '1 bytes of it'), ('0-2+3-4', '3 bytes of it'), (f'@{blob}', '3 bytes of it')):
+        there = restore(make(file_line('a', b'data', rest=f' tags=damaged:{tag}')), name=shown + tag)
+        assert there.read(b'a') == b'data'
+        assert there.work.damaged == 1 and there.work.missing == 0
+        assert there.lines[0].startswith(f"'a' is damaged: {shown} could not be read when it was stored")
 
 
 def test_one_file_is_restored_alone(backup, restore, source):

@@ -37,10 +37,12 @@ def run(args):
         report(f'{kind} could not be set {count} times{"" if args.verbose else " (-v lists them)"}')
     if work.missing:
         report(f'{work.missing} entries were not restored')
+    if work.damaged:
+        report(f'{work.damaged} files are damaged: they could not be read wholly when they were stored')
     _say_what_is_missing(lacking, destination, report)
     if not args.quiet:
         cli.say(f'{work.files} files, {work.bytes} bytes restored')
-    return errors.PARTIAL if work.missing or work.unset else errors.DONE
+    return errors.PARTIAL if work.missing or work.damaged or work.unset else errors.DONE
 
 
 def _say_what_is_missing(lacking, destination, report):

@@ -115,6 +115,10 @@ def _human(path, entry, exact):
     except (OverflowError, ValueError, OSError):
         when = f'@{seconds}'
     tail = b' -> ' + _shown(entry.link, False) if entry.type == 'link' and not exact else b''
+    if not exact and (unread := entry.tag('unread')) is not None:
+        tail += f' (could not be read: {unread})'.encode()
+    elif not exact and entry.tag('damaged') is not None:
+        tail += b' (damaged)'
     return f'{letter}{mode} {owner} {size:>12} {when} '.encode() + _shown(path, exact) + tail
 
 
