@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import crew, errors, exclude, metadata, mounts, quote, ranges, scan, statx, tree
+from chkfs import crew, earlier, errors, exclude, metadata, mounts, quote, ranges, scan, statx, tree
 from chkfs.cache import Directory, ScanCache
 from chkfs.descent import Descent
 from chkfs.reader import Outcome, Reader
@@ -111,9 +111,11 @@ class Ingest:
         note: Callable[[str], None] = lambda line: None,
         step: Callable[[bytes, Result], None] = lambda path, result: None,
         checkpoint: Callable[[Result], Callable[[], None]] = lambda result: lambda: None,
+        before: earlier.Earlier | None = None,
     ):
         self._writer, self._cache, self._options = writer, cache, options
         self._report, self._note, self._step, self._checkpoint = report, note, step, checkpoint
+        self._before = before
         self._lister = scan.Lister()
         self._reader = Reader(writer, self._tick)
         self._gatherer = metadata.Gatherer()
@@ -323,23 +325,25 @@ class Ingest:
 
     def _want(self, fd: int, level: _Level, indexes: list[int]) -> None:
         """Has the files of these entries read, here and now when they are big, else in a batch."""
-        files = []
+        files, alone, damaged = [], [], self._before and self._before.damaged
         for index in indexes:
             found = level.entries[index]
             size = found.size
-            if size > LISTED_ABOVE:
+            if size > LISTED_ABOVE or damaged and level.path_of(found.name) in damaged:
+                alone.append(index)
                 self._path = level.path_of(found.name)
                 self.result.read_bytes += size
-                part = 0, level.kinds, [(found.name, size, found.mtime_ns)]
-                for _, (outcome,) in self._reader.read([part], [fd]):
-                    level.lines[index] = self._outcome_line(level, found, outcome)
+                former = self._before and self._before.former(self._path, size, found.mtime_ns)
+                wanted = found.name, size, found.mtime_ns
+                outcome = self._reader.read_slowly(fd, level.kinds, *wanted, former=former)
+                level.lines[index] = self._outcome_line(level, found, outcome)
             else:
                 files.append((found.name, size, found.mtime_ns))
                 self._batch_bytes += size
         if not files:
             return
-        if len(files) < len(indexes):
-            indexes = [index for index in indexes if level.entries[index].size <= LISTED_ABOVE]
+        if alone:
+            indexes = [index for index in indexes if index not in alone]
         self._number += 1
         self._asked[self._number] = level, indexes
         level.waits_for += 1
@@ -493,6 +497,10 @@ class Ingest:
             return self._file_line(level, found, outcome)
         outcome = Outcome(*outcome)
         path = level.path_of(found.name)
+        if self._before is not None and (outcome.damaged or outcome.errno) and outcome.errno != errno.ENOENT:
+            was = self._before.text(path, found.size, found.mtime_ns)
+            if was is not None and (outcome.errno or not was.damaged):
+                return self._line_of_before(level, found, path, outcome, was)
         if outcome.errno:
             error = OSError(outcome.errno, outcome.strerror)
             self._skip(level, path, error)
@@ -511,6 +519,15 @@ class Ingest:
         return self._file_line(
             level, found._replace(record=scan.pack(*record), size=outcome.size), outcome.text, 'changed:1'
         )
+
+    def _line_of_before(
+        self, level: _Level, found: scan.Found, path: bytes, outcome: Outcome, was: earlier.Text
+    ) -> str:
+        """The line of a file of which more could be read for the backup before."""
+        why = outcome.strerror or f'{ranges.total(outcome.damaged)} bytes lost'
+        self._report(f"'{quote.readable(path)}' cannot be read as well as before: {why}: kept as it was stored then")
+        self.result.damaged += bool(was.damaged)
+        return self._file_line(level, found, was.text, is_sure=False)
 
     def _file_line(self, level: _Level, found: scan.Found, text: str, remark: str = '', is_sure: bool = True) -> str:
         """The tree line of a file; text: its key and tags, remark: one more, of what went wrong.

@@ -8,7 +8,7 @@ import time
 import pytest
 from hypothesis import settings
 
-from chkfs import ingest, publish, tree, walk
+from chkfs import earlier, ingest, publish, tree, walk
 from chkfs import store as stores
 
 # Examples are the same in every run; HYPOTHESIS_PROFILE=hunt looks further, at random.
@@ -98,6 +98,8 @@ class Backup:
             'step': settings.pop('step', lambda path, result: None),
         }
         scans = settings.pop('cache', None) or store.scan_cache()
+        before = settings.pop('before', None)  # a Backup
+        talk['before'] = before and earlier.Earlier(store.objects, before.root, True, os.path.basename(source))
         with store.writer() as writer:
             work = ingest.Ingest(writer, scans, ingest.Options(**settings), **talk)
             self.result = work.store(source)

@@ -627,6 +627,82 @@ def test_what_can_be_read_of_a_failing_file_is_stored_and_what_not_is_said(backu
     assert found.entries[b'bad'].tag('damaged') is None and not found.lines
 
 
+@pytest.mark.parametrize('size', [8000, 300 << 10, 20 << 20])
+@pytest.mark.parametrize('alone', [False, True])
+def test_a_better_reading_replaces_a_worse_one_range_by_range(backup, source, failing, later, size, alone):
+    data = os.urandom(size)
+    path = write(source, b'bad', data=data)
+    top = path if alone else source
+    failing(path, 0, 1024, 4096, 4600)
+    first = backup(top)
+    failing(path, 512, 2048)
+    second = backup(top, before=first)
+    entry = second.root if alone else second.entries[b'bad']
+    assert entry.tag('damaged') == '512-1024'
+    assert second.store.objects.read('blob', entry.key) == data[:512] + bytes(512) + data[1024:]
+    failing(path, 0, size)  # nothing at all: what there was is kept
+    third = backup(top, before=second)
+    assert third.root.key == second.root.key
+    assert third.result.damaged == 1 and third.lines == ["'bad' is damaged: 512 bytes lost: 512-1024"]
+    failing(path, 4096, 4097)
+    fourth = backup(top, before=third)
+    entry = fourth.root if alone else fourth.entries[b'bad']
+    assert entry.tag('damaged') is None and entry.key == key.of(data)
+    assert fourth.result.damaged == 0 and not fourth.lines
+
+
+def test_a_file_that_was_whole_is_kept_when_it_fails(backup, source, failing, later):
+    path = write(source, b'bad', data=b'x' * 5000)
+    first = backup(source)
+    failing(path, 0, 100)
+    second = backup(source, before=first, cache=cache.ScanCache(None))
+    assert second.entries[b'bad'] == first.entries[b'bad']
+    assert (second.result.damaged, second.result.skipped) == (0, 0)
+    assert second.lines == ["'bad' cannot be read as well as before: 512 bytes lost: kept as it was stored then"]
+
+
+def test_a_damaged_file_that_cannot_even_be_opened_is_kept(backup, source, failing, opened, later):
+    path = write(source, b'bad', data=b'x' * 5000)
+    failing(path, 0, 100)
+    first = backup(source)
+    opened(b'bad', lambda: raise_error(errno.EIO))
+    second = backup(source, before=first)
+    assert second.entries[b'bad'] == first.entries[b'bad'] and second.result.damaged == 1
+    assert second.lines == ["'bad' cannot be read as well as before: Input/output error: kept as it was stored then"]
+
+
+@pytest.mark.parametrize('change', ['size', 'time', 'path'])
+def test_what_was_stored_of_another_file_helps_nobody(backup, source, failing, later, change):
+    path = write(source, b'bad', data=b'x' * 5000)
+    failing(path, 0, 100)
+    first = backup(source)
+    if change == 'size':
+        write(source, b'bad', data=b'y' * 5001)
+    elif change == 'time':
+        write(source, b'bad', data=b'y' * 5000, time_ns=OLD + 1)
+    else:
+        os.rename(path, path + b'2')
+        path += b'2'
+    failing(path, 4096, 4097)
+    second = backup(source, before=first)
+    (found,) = second.entries.values()
+    assert found.tag('damaged') == '4096-4608' and second.read(found.name)[4096:4608] == bytes(512)
+
+
+def test_a_backup_before_that_is_lost_does_no_harm(backup, source, failing, later):
+    path = write(source, b'bad', data=b'x' * 5000)
+    failing(path, 0, 100)
+    first = backup(source)
+    for name in os.listdir(os.path.join(first.store.root, b'packs')):
+        os.unlink(os.path.join(first.store.root, b'packs', name))
+    first.store.objects.look_again()
+    failing(path, 4096, 4097)
+    with pytest.raises(errors.NotFound):
+        first.read(b'bad')
+    second = backup(source, before=first)
+    assert second.entries[b'bad'].tag('damaged') == '4096-4608'
+
+
 @pytest.mark.parametrize('size', [5000, 300 << 10])
 def test_a_file_of_which_nothing_can_be_read_is_tagged(backup, source, failing, size):
     failing(write(source, b'bad', data=b'x' * size), 0, size)

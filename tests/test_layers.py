@@ -20,6 +20,7 @@ LAYERS = [
     ['writer'],
     ['scan', 'walk', 'salvage'],
     ['contents'],
+    ['earlier'],
     ['reader'],
     ['ingest', 'checkout'],
     ['apply'],

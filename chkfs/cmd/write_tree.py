@@ -3,7 +3,7 @@
 import os
 import time
 
-from chkfs import cli, errors, exclude, ingest, refs, salvage, snapshot, tree
+from chkfs import cli, earlier, errors, exclude, ingest, refs, revision, salvage, snapshot, tree
 
 USAGE = (
     'chkfs-write-tree [-qvx] [--root | --draft] [-n NAME] [--checkpoints]\n'
@@ -55,7 +55,8 @@ def run(args):
                 return lambda: store.refs.update(f'refs/checkpoints/{name}', key, reason='checkpoint')
 
             options = _walk_options(args, store)
-            work = ingest.Ingest(writer, store.scan_cache(), options, report, note, progress, checkpoint)
+            before = _before(store, name, source)
+            work = ingest.Ingest(writer, store.scan_cache(), options, report, note, progress, checkpoint, before)
             result = work.store(source)
     except errors.Interrupted:
         raise errors.Interrupted('interrupted: what is stored so far will not be read again') from None
@@ -78,6 +79,19 @@ def _walk_options(args, store):
             raise errors.Usage(f"cannot read patterns from '{name}': {errors.describe(error)}") from error
     patterns = exclude.Patterns(lines) if lines else None
     return ingest.Options(args.one_file_system, patterns, args.exclude_caches, store.own_directories)
+
+
+def _before(store, name, source):
+    """What the last backup of that name may be good for; None when there is none that can be read."""
+    try:
+        key = store.refs.read(f'refs/backups/{name}')
+        found = key and revision.read_snapshot(store, key)
+    except errors.Error:
+        return None
+    if not found:
+        return None
+    has_damaged = found.get('damaged') not in (None, '0')
+    return earlier.Earlier(store.objects, found.root, has_damaged, os.path.basename(os.path.realpath(source)))
 
 
 def _draft(source, name, started_ns, result, complete):
