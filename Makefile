@@ -1,7 +1,7 @@
 # make backup FROM=DIR TO=STORE   a first backup (makes the store)
 # make test                       set up everything, run all tests
 # make test-crash                 the long form of the crash tests: every step, every fault (an hour)
-# make test-vm                    real power cuts of a virtual machine on ext4, xfs and btrfs (half an hour)
+# make test-vm                    power cuts of a virtual machine on ext4, xfs and btrfs; old disks (20 minutes)
 # make bench                      time whole commands against tar, restic, borg and bup
 # make install PREFIX=/usr/local  commands, library and manuals
 # make clean
@@ -47,9 +47,9 @@ backup: $(VENV)/ready
 	@printf '  chkfs restore NAME DEST\n'
 
 test: $(VENV)/ready-to-test packages
-	@sh tests/vm/get-machine.sh build/vm || echo 'No power cuts in this run: make test-vm says why'
+	@sh tests/vm/get-machine.sh build/vm || echo 'Hence no virtual machine in this run, so no power cuts and no old disks'
 	$(VENV)/bin/ruff check chkfs tests
-	$(RUN) $(PLAIN) $(VENV)/bin/python -m pytest -q tests --ignore tests/crash
+	$(RUN) $(PLAIN) $(VENV)/bin/python -m pytest -q -rs tests --ignore tests/crash
 	$(CRASH)
 	$(RUN) $(PLAIN) prove t/t*.sh
 
@@ -58,7 +58,7 @@ test-crash: $(VENV)/ready-to-test packages
 
 test-vm: $(VENV)/ready-to-test packages
 	sh tests/vm/get-machine.sh build/vm
-	CHKFS_VM=everything $(RUN) $(VENV)/bin/python -m pytest -q tests/vm
+	CHKFS_VM=everything $(RUN) $(VENV)/bin/python -m pytest -q -rs tests/vm
 
 packages:
 	@missing=; for p in $(DEBIAN_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \

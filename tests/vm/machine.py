@@ -9,10 +9,12 @@ import os
 import re
 import shlex
 import subprocess
+from collections.abc import Iterable
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUSYBOX = '/bin/busybox'
 QEMU = 'qemu-system-x86_64'
+HUNG_SECONDS = 600  # after which a machine will not come to an end
 DEVICE, DISK = '/dev/vda', '/dev/shm/disk'  # the machine's names of its disk, and of where that is mounted
 _MODULES = ('virtio_pci', 'virtio_blk', '9pnet_virtio', '9p')
 _NEEDED = {  # by a filesystem, besides what its module says that it depends on
@@ -25,9 +27,9 @@ _NEEDED = {  # by a filesystem, besides what its module says that it depends on
 class Machine:
     """One kernel and filesystem; start() runs a command in it."""
 
-    def __init__(self, kernel: str, filesystem: str, scratch: str):
-        """kernel: a directory that get-machine.sh filled."""
-        self._kernel, self._filesystem, self._scratch = kernel, filesystem, scratch
+    def __init__(self, kernel: str, filesystem: str, scratch: str, modules: Iterable[str] = ()):
+        """kernel: a directory that get-machine.sh filled; modules: to be loaded, besides what it takes to run."""
+        self._kernel, self._filesystem, self._scratch, self._further = kernel, filesystem, scratch, modules
 
     def start(self, drive: list[str], command: list[str]) -> subprocess.Popen:
         """Boots, mounts the disk at DISK and runs command; its console is the stdout.  drive: options of qemu."""
@@ -60,9 +62,7 @@ class Machine:
 
     def _modules(self) -> list[bytes]:
         """In the order in which they can be loaded.  What no file is there for is part of the kernel."""
-        directory = os.path.join(self._kernel, 'modules')
-        files = os.listdir(directory)
-        paths = {file.partition('.')[0].replace('-', '_'): os.path.join(directory, file) for file in files}
+        paths = _files_of_modules(self._kernel)
         done: dict[str, bytes] = {}
 
         def load(name: str) -> None:
@@ -75,9 +75,24 @@ class Machine:
                     load(needed.replace('-', '_'))
             done[name] = data
 
-        for name in (*_MODULES, *_NEEDED[self._filesystem], self._filesystem):
+        for name in (*_MODULES, *_NEEDED[self._filesystem], self._filesystem, *self._further):
             load(name)
         return list(done.values())
+
+
+def has_module(kernel: str, name: str) -> bool:
+    return name in _files_of_modules(kernel)
+
+
+def _files_of_modules(kernel: str) -> dict[str, str]:
+    directory = os.path.join(kernel, 'modules')
+    return {file.partition('.')[0].replace('-', '_'): os.path.join(directory, file) for file in os.listdir(directory)}
+
+
+def drive(name: str, image: str) -> list[str]:
+    """Options of qemu for a disk with that serial number, of which the host need not flush anything."""
+    backend = f'file={image},if=none,id={name},format=raw,cache=unsafe'
+    return ['-drive', backend, '-device', f'virtio-blk-pci,drive={name},serial={name}']
 
 
 class _Archive:

@@ -45,7 +45,6 @@ PLAN = 'everything' if EVERYTHING else 'something'
 CUTS = 120 if EVERYTHING else 12
 CUTS_OF_CONTROLS = 20
 KILLS = 5
-HUNG_SECONDS = 600  # of what takes one
 
 TOP = cases.TOP
 KERNEL = os.environ.get('CHKFS_VM_KERNEL', os.path.join(TOP, 'build', 'vm'))
@@ -125,13 +124,13 @@ class Laboratory:
         self._watch(self._start(drive, ()), after)
         return writelog.marks_of_disk(self.cut, FILESYSTEM_BYTES)
 
-    def _watch(self, process: subprocess.Popen, kill_after: float = HUNG_SECONDS) -> str:
+    def _watch(self, process: subprocess.Popen, kill_after: float = machine.HUNG_SECONDS) -> str:
         """The console of a machine, which is killed so many seconds after its work begins.
 
-        Fails when it does not end by that, or its own end, within HUNG_SECONDS.
+        Fails when it does not end by that, or its own end, within machine.HUNG_SECONDS.
         """
         hung = threading.Event()
-        killers = [threading.Timer(HUNG_SECONDS, lambda: (hung.set(), process.kill()))]
+        killers = [threading.Timer(machine.HUNG_SECONDS, lambda: (hung.set(), process.kill()))]
         lines, begun = [], time.monotonic()
         killers[0].start()
         for line in process.stdout:
