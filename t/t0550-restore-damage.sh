@@ -245,6 +245,116 @@ test_expect_success 'a missing tree: its directory is there, and what it held is
 		cmp src/plain back/plain
 	done
 '
+shim() { # NAME: what is on stdin becomes a program of that name for shell scripts; $REAL is the one that it stands for
+	mkdir -p shim
+	{ echo '#!/bin/sh'; echo "REAL=$(command -v "$1")"; cat; } >"shim/$1"
+	chmod +x "shim/$1"
+}
+test_expect_success 'chkfs-repack moves all objects while it runs: they are looked for once more' '
+	for n in 1 4 6; do
+		whole
+		rm -f calls
+		shim dd <<-\END
+		echo >>"$SCRATCH/calls"
+		[ "$(wc -l <"$SCRATCH/calls")" != "$N" ] || chkfs-repack --store "$SCRATCH/store" -q --compression bzip2 >&2
+		exec "$REAL" "$@"
+		END
+		N=$n PATH=$SCRATCH/shim:$PATH sh store/restore.sh tar src >out.tar 2>err
+		[ -z "$(find store -name "*.gz")" ]
+		rm -rf back
+		mkdir back
+		tar -xpf out.tar -C back
+		same_trees src back
+	done
+	cat >repacked.py <<-\END
+	import importlib.util, subprocess, sys
+	spec = importlib.util.spec_from_file_location("restore", sys.argv[1])
+	restore = importlib.util.module_from_spec(spec)
+	spec.loader.exec_module(restore)
+	frame, calls = restore.Store.frame, []
+	def moved(self, *where):
+	    calls.append(where)
+	    if len(calls) == int(sys.argv[2]):
+	        subprocess.run(["chkfs-repack", "--store", self.root, "-q", "--compression", "bzip2"], check=True)
+	    return frame(self, *where)
+	restore.Store.frame = moved
+	sys.exit(restore.main(sys.argv[3:]))
+	END
+	for n in 1 4 9; do
+		whole
+		python3 repacked.py store/restore.py $n tar src >py.tar
+		[ -z "$(find store -name "*.gz")" ]
+		cmp out.tar py.tar
+	done
+	rm -r shim
+'
+test_expect_success 'a tree of its own file goes away meanwhile: its directory is not taken for an empty one' '
+	whole
+	tree=$(chkfs-cat-object src: | sed -n "s/^.\/sub .*tree:\([0-9a-f]*\).*/\1/p")
+	ab=$(echo "$tree" | cut -c -2)
+	mkdir -p "store/objects/tree/$ab"
+	chkfs-cat-object src:sub >"store/objects/tree/$ab/$tree"
+	shim wc <<-END
+	"\$REAL" "\$@"
+	case "\$*" in *$tree*) rm -f "$SCRATCH/store/objects/tree/$ab/$tree" ;; esac
+	END
+	PATH=$SCRATCH/shim:$PATH sh store/restore.sh tar src >out.tar
+	rm -rf back shim
+	mkdir back
+	tar -xpf out.tar -C back
+	same_trees src back
+'
+test_expect_success 'a snapshot that cannot be read is named by list; a ref that cannot, too' '
+	whole
+	ln -s nowhere store/refs/tags/dangling
+	for script in "sh store/restore.sh" "python3 store/restore.py"; do
+		test_expect_code 3 $script list >out 2>err
+		[ "$(wc -l <out)" = 2 ]
+		grep -qx "restore.*: refs/tags/dangling is damaged: it holds no key" err
+		[ "$(wc -l <err)" = 1 ]
+	done
+	rm store/refs/tags/dangling
+	shim sha256sum <<-\END
+	"$REAL" "$@" | grep -v $key
+	END
+	PATH=$SCRATCH/shim:$PATH test_expect_code 3 sh store/restore.sh list >out 2>err
+	grep -q "^restore.sh: objects/snapshot/../$key is damaged" err
+	[ "$(wc -l <out)" = 1 ]
+	rm -r shim
+'
+test_expect_success 'check: refs that hold no key, or that of a damaged snapshot' '
+	whole
+	echo ".*" >store/refs/tags/any
+	echo "x" >>"$(ls store/objects/snapshot/*/"$key")"
+	for script in "sh store/restore.sh" "python3 store/restore.py"; do
+		test_expect_code 1 $script check >out 2>err
+		[ "$(wc -l <out)" = 2 ]
+		grep -qx "objects/snapshot/../$key" out
+		grep -qx "refs/tags/any: no such snapshot" out
+	done
+'
+test_expect_success 'list reads no packs, with or without indexes' '
+	whole
+	rm store/packs/*.index
+	for script in "sh store/restore.sh" "python3 store/restore.py"; do
+		$script list >out 2>err
+		[ "$(wc -l <out)" = 2 ]
+		[ ! -s err ]
+	done
+'
+test_expect_success 'what cannot be printed is said: no status 0 on a full disk' '
+	need_root
+	[ -c /dev/full ] || skip "there is no /dev/full here"
+	whole
+	echo x >>"$(ls store/objects/snapshot/*/"$key")"
+	for script in "sh store/restore.sh" "python3 store/restore.py"; do
+		for words in help list "ls big" "cat big:beside" "cat big:listed" "tar big" check; do
+			# shellcheck disable=SC2086 # words
+			test_expect_code 128 $script $words >/dev/full 2>err || { cat err; exit 1; }
+			[ -s err ]
+		done
+	done
+'
 test_expect_success 'the snapshot is missing, or damaged' '
 	whole
 	file=$(ls store/objects/snapshot/*/"$key")

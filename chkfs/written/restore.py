@@ -198,13 +198,14 @@ class Store:
 
     def __init__(self, root):
         self.root = root
-        self.packs = []  # (path, suffix, path of the index)
+        self.packs = self._find_packs()  # (path, suffix, path of the index)
         self.status = DONE
         self._frames = collections.OrderedDict()  # (path, offset) to the members of it
-        self._known = {}  # name to places, of trees and lists, and of the blobs that are wanted just now
+        self._wanted = set()  # names of the blobs that are wanted just now
+        self._known = None  # name to places in packs, of these blobs and of all trees and lists
         self._rebuilt = {}  # path of a pack to the lines of its index
         self._mended = False
-        self._find_packs()
+        self._say_what_is_missing()
 
     def complain(self, text, some_lost=False):
         raw = text if isinstance(text, bytes) else os.fsencode(text)
@@ -222,22 +223,23 @@ class Store:
             names = sorted(os.listdir(self.path('packs')))
         except OSError:
             names = []
+        packs = []
         for name in names:
             found = PACK_NAME(name)
             if found:
                 index = self.path('packs', found.group(1) + '.index')
-                self.packs.append((self.path('packs', name), found.group(2), index))
-        if (
-            not zstd
-            and not _zstd_program()
-            and any(path.endswith('.zst') for path in [pack[0] for pack in self.packs] + self.loose())
-        ):
+                packs.append((self.path('packs', name), found.group(2), index))
+        return packs
+
+    def _say_what_is_missing(self):
+        if zstd or _zstd_program():
+            return
+        if any(path.endswith('.zst') for path in [pack[0] for pack in self.packs] + self.loose()):
             self.complain(
                 "there are .zst files in this store, and no program 'zstd' here to unpack them: what is in them cannot"
                 ' be had. Install it (apt install zstd; dnf, apk, pacman and brew know it by that or a like name), or'
                 ' use Python 3.14, or take the store to a machine that has either, and run this again.'
             )
-        self.know(lambda name: name.startswith('tree/') or name.endswith('.list'))
 
     def loose(self):
         """The paths of all objects that are files of their own."""
@@ -248,20 +250,28 @@ class Store:
 
     # places
 
-    def know(self, is_wanted):
-        """Notes where the packed objects are whose names (type/key, perhaps with .list) are wanted."""
-        self._is_wanted = is_wanted
+    def want(self, blobs):
+        """Looks up where these blobs (names, type/key) are, if they are in packs; forgets it of all others."""
+        self._look_up(blobs)
+        pieces = set()
+        for name in blobs:
+            for place in self._lists(name):
+                try:
+                    pieces.update(self._pieces(name, place))
+                except (Lost, OSError):
+                    continue
+        if not pieces <= blobs:
+            self._look_up(blobs | pieces)
+
+    def _look_up(self, blobs):
+        self._wanted, self._known = blobs, {}
         for path, suffix, index in self.packs:
             for line in self._index(path, suffix, index):
                 name, _, place = line.partition(' ')
-                if is_wanted(name):
+                if name in blobs or name.startswith('tree/') or name.endswith('.list'):
                     words = place.split()
                     if len(words) == 3 and words[1].isdigit() and words[2].isdigit():
                         self._known.setdefault(name, []).append((path, suffix, int(words[1]), int(words[2])))
-
-    def forget_blobs(self):
-        self._known = {name: places for name, places in self._known.items() if not name.startswith('blob/') or
-                       name.endswith('.list')}  # fmt: skip
 
     def _index(self, path, suffix, index):
         """The lines of a pack's index; of one made anew where it is missing."""
@@ -299,15 +309,20 @@ class Store:
                 lines += ['%s %d %d %d' % (name, size, begin, end - begin) for name, _, size in members(plain)]
         self._rebuilt[path] = lines
 
-    def mend(self):
-        """Makes those indexes anew that do not agree with their last lines; False if that was done before."""
-        if self._mended:
+    def _look_again(self):
+        """After something was not found: is there any place where nobody has looked yet?"""
+        packs = self._find_packs()
+        if packs != self.packs:  # chkfs-repack moves objects to other packs
+            self.packs, self._mended = packs, False
+        elif not self._mended:
+            self._mended = True
+            for path, suffix, index in packs:
+                if path not in self._rebuilt and not index_is_whole(index):
+                    self._reindex(path, suffix)
+        else:
             return False
-        self._mended = True
-        for path, suffix, index in self.packs:
-            if path not in self._rebuilt and not index_is_whole(index):
-                self._reindex(path, suffix)
-        return bool(self._rebuilt)
+        self._look_up(self._wanted)
+        return True
 
     def places(self, name):
         """Where an object may be, the likeliest place first."""
@@ -316,12 +331,23 @@ class Store:
         for suffix in SUFFIXES:
             if os.path.isfile(base + suffix):
                 yield Place('loose', base + suffix, 0, suffix)
-        for path, suffix, offset, length in self._known.get(name, ()):
+        for path, suffix, offset, length in self._packed(name):
             yield Place('frame', path, offset, (length, suffix))
-        if os.path.isfile(base + '.list'):
-            yield Place('list', base + '.list', 0, None)
-        for path, suffix, offset, length in self._known.get(name + '.list', ()):
+        for place in self._lists(name):
+            yield place
+
+    def _lists(self, name):
+        type, key = name.split('/')
+        path = self.path('objects', type, key[:2], key + '.list')
+        if os.path.isfile(path):
+            yield Place('list', path, 0, None)
+        for path, suffix, offset, length in self._packed(name + '.list'):
             yield Place('list', path, offset, (length, suffix))
+
+    def _packed(self, name):
+        if self._known is None or name.startswith('blob/') and name not in self._wanted and name[-5:] != '.list':
+            self._look_up(self._wanted | {name})
+        return self._known.get(name, ())
 
     # contents
 
@@ -345,14 +371,12 @@ class Store:
 
         What a list describes is verified as a whole first, and then read again, since it may be large.
         """
-        try:
-            return self._chunks(name, depth)
-        except Lost:
-            if depth or not self.mend():
-                raise
-            is_wanted = self._is_wanted  # what is lost with this one, too
-            self.know(lambda other: other.startswith('tree/') or '.list' in other or other == name or is_wanted(other))
-            return self._chunks(name, depth)
+        while True:
+            try:
+                return self._chunks(name, depth)
+            except Lost:
+                if depth or not self._look_again():
+                    raise
 
     def _chunks(self, name, depth):
         for place in self.places(name):
@@ -364,7 +388,7 @@ class Store:
                         size += len(part)
                         digest.update(part)
                     if digest.hexdigest() == name[5:]:
-                        return size, lambda: self._join(pieces, depth + 1)
+                        return size, lambda: self._join(pieces, 0)
                     continue
                 data = self._whole(name, place)
                 if hashlib.sha256(data).hexdigest() == name[5:]:
@@ -393,17 +417,13 @@ class Store:
         pieces = [line.split(' ')[0] for line in text.decode('ascii', 'replace').splitlines() if line[:1] != '#']
         if not text or not all(map(IS_KEY, pieces)):
             raise Lost(name)
-        names = {'blob/' + piece for piece in pieces}
-        unknown = {piece for piece in names if not any(True for _ in self.places(piece))}
-        if unknown:
-            self.know(unknown.__contains__)
-        return pieces
+        return ['blob/' + piece for piece in pieces]
 
     def _join(self, pieces, depth):
         if depth > LISTS_WITHIN_LISTS:
             raise Lost('a list within lists')
         for piece in pieces:
-            _, parts = self.chunks('blob/' + piece, depth)
+            _, parts = self.chunks(piece, depth)
             for part in parts():
                 yield part
 
@@ -444,8 +464,12 @@ class Store:
                     yield ref, self.ref(ref)
 
     def ref(self, name):
-        with open(self.path(name), encoding='utf-8', errors='replace') as file:
-            return file.readline().rstrip('\n')
+        """The key in a ref, or what else is there."""
+        try:
+            with open(self.path(name), encoding='utf-8', errors='replace') as file:
+                return file.readline().rstrip('\n')
+        except OSError:
+            return ''
 
 
 def members(plain, skip_damage=False):
@@ -745,7 +769,7 @@ def print_file(store, text, out):
         raise Fatal("'%s' is not a file, but of type %s" % (shown_path, type))
     if not IS_KEY(key):
         raise Fatal("'%s' could not be read when it was stored" % shown_path)
-    store.know({'blob/' + key}.__contains__)
+    store.want({'blob/' + key})
     try:
         _, parts = store.chunks('blob/' + key)
     except Lost:
@@ -846,8 +870,7 @@ class _Printer:
             if what == 'e' and entry.fields.get('type') == 'file':
                 wanted.add('blob/' + entry.fields.get('sha256digest', ''))
             wanted.update('blob/' + value[1:] for _, value in entry.xattrs if value[:1] == '@')
-        self.store.forget_blobs()
-        self.store.know(wanted.__contains__)
+        self.store.want(wanted)
         for step in steps:
             self._print(*step)
 
@@ -914,6 +937,8 @@ def check(store, out):
         key, suffix = os.path.splitext(os.path.basename(path))
         if not IS_KEY(key) or suffix == '.list':
             continue
+        if '/snapshot/' in path[len(store.root) :]:
+            snapshots.add(key)
         try:
             with open(path, 'rb') as file:
                 good = hashlib.sha256(decompress(suffix, file.read())).hexdigest() == key
@@ -921,8 +946,6 @@ def check(store, out):
             good = False
         if not good:
             damaged.append(os.path.relpath(path, store.root))
-        elif '/snapshot/' in path[len(store.root) :]:
-            snapshots.add(key)
     damaged += ['%s: no such snapshot' % name for name, key in store.refs() if key not in snapshots]
     lists = {'/'.join((path.split('/')[-3], os.path.basename(path)[:64])) for path in loose if path.endswith('.list')}
     for path, suffix, index in store.packs:
@@ -943,11 +966,10 @@ def check(store, out):
 
 def _check_pack(store, path, suffix, index, lists):
     shown_path = os.path.relpath(path, store.root)
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    if not os.path.basename(path).startswith('pack-%s.' % digest.hexdigest()):
+    if not os.path.exists(path):
+        store.complain(shown_path + ' went away meanwhile, as chkfs-repack does it: run this again', True)
+        return
+    if not os.path.basename(path).startswith('pack-%s.' % _digest(path)):
         yield shown_path
     if os.path.exists(index) and not index_is_whole(index):
         yield os.path.relpath(index, store.root)
@@ -957,24 +979,42 @@ def _check_pack(store, path, suffix, index, lists):
         if words[0].endswith('.list'):
             lists.add(words[0][:-5])
             continue
-        found = store.frame(path, suffix, int(words[2]), int(words[3])).get(words[0], b'')
+        try:
+            found = store.frame(path, suffix, int(words[2]), int(words[3])).get(words[0], b'')
+        except OSError:
+            found = b''
         if hashlib.sha256(found).hexdigest() != words[0][5:]:
             yield '%s: %s' % (shown_path, words[0])
 
 
+def _digest(path):
+    digest = hashlib.sha256()
+    try:
+        with open(path, 'rb') as file:
+            for block in iter(lambda: file.read(1 << 20), b''):
+                digest.update(block)
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
 def main(arguments):
+    if not (sys.stdout and sys.stderr):
+        return FATAL  # closed: there is nobody to speak to
     out = sys.stdout.buffer
     command = arguments[0] if arguments else 'help'
-    if command in ('help', '-h', '--help'):
-        sys.stdout.write(USAGE)
-        return DONE
-    if len(arguments) != {'list': 1, 'check': 1, 'ls': 2, 'cat': 2, 'tar': 2}.get(command):
+    is_help = command in ('help', '-h', '--help')
+    if not is_help and len(arguments) != {'list': 1, 'check': 1, 'ls': 2, 'cat': 2, 'tar': 2}.get(command):
         sys.stderr.write(USAGE)
         return WRONG_USAGE
     root = os.path.dirname(os.path.abspath(__file__))
     if not os.path.isdir(os.path.join(root, 'objects')):
-        root = os.path.abspath(os.environ.get('CHKFS_STORE', root))
+        root = os.path.abspath(os.environ.get('CHKFS_STORE') or root)
     try:
+        if is_help:
+            out.write(USAGE.encode())
+            out.flush()
+            return DONE
         if not os.path.isdir(os.path.join(root, 'objects')):
             raise Fatal('there is no store where %s is: put it back, or set CHKFS_STORE' % __file__)
         store = Store(root)
@@ -990,10 +1030,13 @@ def main(arguments):
         os._exit(FATAL)  # nobody reads any more: nothing else to print
     except KeyboardInterrupt:
         os._exit(130)
-    except (Fatal, OSError) as error:
-        sys.stdout.flush()
-        sys.stderr.buffer.write(b'restore.py: ' + os.fsencode(str(error)) + b'\n')
+    except Lost as error:
+        store.complain('the stream is broken here: %s has just been there, and is not any more' % error)
         return FATAL
+    except (Fatal, OSError) as error:
+        sys.stderr.buffer.write(b'restore.py: ' + os.fsencode(str(error)) + b'\n')
+        sys.stderr.flush()
+        os._exit(FATAL)  # else Python would try once more to print what is left
 
 
 if __name__ == '__main__':

@@ -248,31 +248,43 @@ kind == 2 {
 		print name, (suffix == "" ? "1 plain" : suffix == ".list" ? "4 list" : "2 loose"), $1, 0, 0
 	next
 }
-!(substr($1, 1, 69) in W) || !(stem in PACK) || NF != 4 || $3 ~ /[^0-9]/ || $4 ~ /[^0-9]/ { next }
+!(substr($1, 1, 69) in W) || !(stem in PACK) || NF != 4 || $3 ~ /[^0-9]/ || $4 ~ /[^0-9]/ || $4 == 0 { next }
 length($1) == 69 { print $1, 3, "frame", PACK[stem], $3, $4 }
 substr($1, 70) == ".list" { print substr($1, 1, 69), 4, "list", PACK[stem], $3, $4 }
 EOF
 	cat >choose.awk <<'EOF'
-# names that are left, places: what to try in this round, the next place of each; each frame once, with all names
+# names that are left, places: what to unpack in this round, the next place of each; each frame once, with all names.
+# Files that are to be compared with their names go to "candidates", objects that have to be put together to "listed".
 FILENAME == "left" {
 	W[$1] = 1
 	next
 }
 ($1 in W) && ++N[$1] == ENVIRON["ROUND"] {
-	if ($3 != "list")
-		print ($3 == "plain" ? $4 : ENVIRON["STAGE"] "/" $1) >"candidates"
-	if ($3 != "frame")
-		print $3, $4, $5, $6, $1
+	found = 1
+	member = $1
+	if ($3 == "plain" && $1 ~ /^blob/) { # stays where it is; a tree must be there as long as this runs
+		print $4 >"candidates"
+		next
+	}
+	if ($3 == "list") {
+		member = member ".list"
+		print $1 >"listed"
+	}
+	if ($3 != "list" || $1 ~ /^tree/)
+		print ENVIRON["STAGE"] "/" $1 >"candidates"
+	if ($6 == 0)
+		print $4, 0, 0, member
 	else {
-		frame = $3 " " $4 " " $5 " " $6
+		frame = $4 " " $5 " " $6
 		if (!(frame in NAMES))
 			FRAME[++n] = frame
-		NAMES[frame] = NAMES[frame] " " $1
+		NAMES[frame] = NAMES[frame] " " member
 	}
 }
 END {
 	for (i = 1; i <= n; i++)
 		print FRAME[i] NAMES[FRAME[i]]
+	exit !found
 }
 EOF
 	cat >verified.awk <<'EOF'
@@ -288,8 +300,8 @@ FILENAME == "sums" {
 	next
 }
 $2 in GOOD {
-	split($2, p, "/")
-	name = p[1] == "store" ? p[3] "/" p[5] : p[2] "/" p[3]
+	n = split($2, p, "/")
+	name = (p[1] == "store" ? p[3] : p[2]) "/" p[n]
 	if (name in W) {
 		print name, $2, $1 >>"have"
 		delete W[name]
@@ -711,25 +723,31 @@ function concatenate() {
 }
 function contents(name) {
 	flush()
-	if (AT[name] == "list") {
+	if (AT[name] ~ /^lists/) {
 		concatenate()
-		print "assemble lists/" substr(name, 6) " || die 'the stream is broken here'"
+		print "assemble " AT[name] " || die 'the stream is broken here'"
 	} else
 		append(AT[name])
 	add(padding(SIZE[name]))
 }
 EOF
-	cat >recipe.awk <<'EOF'
-# a list, the places of its pieces: a line for each piece, its name and places, in order
-FILENAME == ENVIRON["LIST"] {
-	if (!/^#/)
-		PIECE[++n] = "blob/" $1
+	cat >recipes.awk <<'EOF'
+# places of pieces, names of what is listed: for each of these, lists/NAME, a line for each piece, its name and places
+FILENAME == "pieces.places" {
+	PLACES[$1] = PLACES[$1] " " $3 " " $4 " " $5 " " $6
 	next
 }
-{ PLACES[$1] = PLACES[$1] " " $3 " " $4 " " $5 " " $6 }
-END {
-	for (i = 1; i <= n; i++)
-		print PIECE[i] PLACES[PIECE[i]]
+{
+	list = ENVIRON["STAGE"] "/" $1 ".list"
+	recipe = "lists/" $1
+	printf "" >recipe
+	while ((getline line < list) > 0)
+		if (line !~ /^#/) {
+			name = "blob/" substr(line, 1, 64)
+			print name PLACES[name] >recipe
+		}
+	close(list)
+	close(recipe)
 }
 EOF
 	cat >ls.awk <<'EOF'
@@ -807,39 +825,52 @@ EOF
 
 set_up() { # from here on the work directory is the current one, and the store is ./store
 	here=$PWD
-	case $0 in */*) STORE=${0%/*} ;; *) STORE=. ;; esac
+	case $0 in */*) STORE=${0%/*}/ ;; *) STORE=. ;; esac
 	[ -d "$STORE/objects" ] || STORE=${CHKFS_STORE:-$STORE}
-	STORE=$(cd "$STORE" && pwd -P)
+	STORE=$(cd "$STORE/" && pwd -P && echo .) # the dot keeps newlines at its end
+	STORE=${STORE%??}
 	[ -d "$STORE/objects" ] ||
 		die "there is no store where $0 is: put it back, or set CHKFS_STORE"
 	case ${TMPDIR:=/tmp} in /*) ;; *) TMPDIR=$here/$TMPDIR ;; esac
 	WORK=$TMPDIR/chkfs-restore.$$
+	while [ -e "$WORK" ]; do WORK=$WORK+; done # left by one that was killed
 	mkdir "$WORK" || die "no work files can be made in '$TMPDIR': set TMPDIR to a directory where they can"
 	trap 'cd / && rm -rf "$WORK"' EXIT
 	trap 'exit 129' HUP INT TERM PIPE
 	export TMPDIR
 	{
-		cd "$WORK" && ln -s "$STORE" store && mkdir index lists trees trees/blob trees/tree && write_programs &&
+		cd "$WORK" && ln -s "$STORE" store && mkdir index lists lists/blob lists/tree trees trees/blob trees/tree && write_programs &&
 			: >empty && : >noise # a chroot may lack /dev/null
 	} || die "cannot write into '$WORK'"
-	(cd store && find -L objects packs -type f) 2>>noise | sed 's|^|store/|' | sort >files
-	grep -E '^store/objects/(blob|tree|snapshot)/../[0-9a-f]{64}(\.(gz|bz2|xz|zst|list))?$' files >loose
-	grep -E '^store/packs/pack-[0-9a-f]{64}\.tar(\.(gz|bz2|xz|zst))?$' files |
-		sed 's|^store/packs/\([^.]*\).*|\1 &|' >packs
+	look
 	UNZSTD='zstd -dcq'
 	has zstd || ! has bsdcat || UNZSTD=bsdcat
 	needs gz gzip gzip
 	needs bz2 bzip2 bzip2
 	needs xz xz xz-utils
 	needs zst "${UNZSTD%% *}" zstd
-	: >indexes
+}
+look() { # which objects and packs there are
+	list_files >files
+	grep -E '^store/objects/(blob|tree|snapshot)/../[0-9a-f]{64}(\.(gz|bz2|xz|zst|list))?$' files >loose
+	grep -E '^store/packs/pack-[0-9a-f]{64}\.tar(\.(gz|bz2|xz|zst))?$' files |
+		sed 's|^store/packs/\([^.]*\).*|\1 &|' >packs
+	rm -f indexes all.places
+}
+list_files() { (cd store && find -L objects packs -type f) 2>>noise | sed 's|^|store/|' | sort; }
+look_again() { # after something was not found: is there any place where nobody has looked yet?
+	list_files >files.now
+	if [ "$(sha256sum <files.now)" != "$(sha256sum <files)" ]; then # chkfs-repack moves objects to other packs
+		MENDED=no
+		look
+		return
+	fi
+	[ $MENDED = no ] || return 1
+	MENDED=yes
 	while read -r stem pack; do
-		if [ -s "store/packs/$stem.index" ]; then
-			echo "store/packs/$stem.index" >>indexes
-		else
-			reindex "$stem" "$pack"
-		fi
+		[ -f "index/$stem.index" ] || is_index "store/packs/$stem.index" || reindex "$stem" "$pack"
 	done <packs
+	rm -f indexes all.places
 }
 has() { command -v "$1" >>noise 2>&1; }
 needs() { # SUFFIX PROGRAM PACKAGE: says when something is missing
@@ -861,13 +892,21 @@ frame() { # PACK OFFSET LENGTH: these bytes of it, unpacked; dd finds the place 
 	dd if="$1" bs=65536 skip=$(($2 / 65536)) count=$((($2 % 65536 + $3 + 65535) / 65536)) 2>>noise |
 		tail -c +$(($2 % 65536 + 1)) | head -c "$3" | decode "$1"
 }
-take() { # FORM FILE OFFSET LENGTH NAME: prints an object that is in one piece, not verified
-	case $1 in
-	plain) cat "$2" ;;
-	loose) decode "$2" <"$2" ;;
-	frame) frame "$2" "$3" "$4" | tar -xOf - "$5" ;;
-	esac 2>>noise
+take() { # FILE OFFSET LENGTH NAME: prints an object or a list that is in one piece, not verified
+	if [ "$3" = 0 ]; then decode "$1" <"$1"; else frame "$1" "$2" "$3" | tar -xOf - "$4"; fi 2>>noise
 }
+list_indexes() { # their paths go to the file indexes; those that are missing are made anew
+	[ ! -f indexes ] || return 0
+	while read -r stem pack; do
+		index=store/packs/$stem.index
+		[ -f "index/$stem.index" ] || [ -s "$index" ] || reindex "$stem" "$pack"
+		[ ! -f "index/$stem.index" ] || index=index/$stem.index
+		echo "$index"
+	done <packs >indexes
+}
+is_index() { # FILE: does it agree with its last line?
+	sum=$(sed '$d' "$1" | sha256sum) && [ "# sha256 ${sum%% *}" = "$(tail -n 1 "$1")" ]
+} 2>>noise
 reindex() { # STEM PACK: makes the index of a pack anew, from the pack itself
 	complain "the index of ${2#store/} is missing or damaged: reading the pack instead, which takes a while"
 	case $2 in
@@ -879,7 +918,6 @@ reindex() { # STEM PACK: makes the index of a pack anew, from the pack itself
 				awk -v "place=$offset $((next - offset))" '/^(blob|tree)\// { print $1, 0, place }'
 		done ;;
 	esac >"index/$1.index"
-	echo "index/$1.index" >>indexes
 }
 begins() { # PACK: the offset of each frame: where a stream of its codec begins that is a tar with an object first
 	case $1 in # the bytes that such a stream begins with become letters, the first of them a newline
@@ -912,126 +950,109 @@ members() { # PACK: the index of one that is not compressed, where every member 
 			last = $0
 		}'
 }
-mend() { # makes those indexes anew that do not agree with their last lines; false when that was done before
-	[ $MENDED = no ] || return 1
-	MENDED=yes
-	mv indexes unchecked
-	: >indexes
-	while read -r index; do
-		stem=${index##*/}
-		stem=${stem%.index}
-		pack=$(sed -n "s/^$stem //p" packs)
-		sum=$(sed '$d' "$index" | sha256sum)
-		case $index in store/*)
-			[ "# sha256 ${sum%% *}" = "$(tail -n 1 "$index")" ] || {
-				reindex "$stem" "$pack"
-				continue
-			} ;;
-		esac
-		echo "$index" >>indexes
-	done <unchecked
-}
 
 # -------------------------------------------------------------------------------------------------------- objects
 
 locate() { # FILE: for each name in it, every place where the object is, the best one first
+	list_indexes
 	WANTED=$1
 	export WANTED
-	xargs -n 500 awk -f locate.awk "$1" loose <indexes | sort -u -k 1,1 -k 2,2n -k 4
+	# with "empty" there is always something for xargs to do
+	echo empty | cat - indexes | xargs -n 500 awk -f locate.awk "$1" loose | sort -u -k 1,1 -k 2,2n -k 4
 }
 get() { # DIRECTORY: unpacks into it the objects named in the file wanted, and compares each with its name
-	# Then the file have has a line for each that is there: name, place, size; the file left names the others.
-	locate wanted >places
+	# The file places says where they are.  Then have has a line for each that is there: name, place, size; left names
+	# the others.
 	fetch "$1"
-	if [ -s left ] && mend; then
-		locate wanted >places
-		fetch "$1"
-	fi
+	for _ in 1 2 3; do
+		[ -s left ] || return 0
+		look_again || return 0
+		locate left >places
+		try_all_places "$1"
+	done
 }
-fetch() { # DIRECTORY: the first place of each object is tried, then, of those that are left, the second, ...
+fetch() { # DIRECTORY: the same, from these places and no others
+	: >have
+	cp wanted left
+	try_all_places "$1"
+}
+try_all_places() { # DIRECTORY: the first place of each object that is left, then, of those still left, the second, ...
 	STAGE=$1
 	ROUND=0
 	export STAGE ROUND
-	: >have
-	cp wanted left
 	while [ -s left ]; do
 		ROUND=$((ROUND + 1))
-		: >candidates
-		awk -f choose.awk left places >todo
-		[ -s todo ] || break
-		while read -r form file offset length names; do
+		for file in candidates listed listed.sums listed.sizes; do : >$file; done
+		awk -f choose.awk left places >todo || break
+		while read -r file offset length names; do
 			# these names and no others: who knows what a pack from elsewhere would put where
 			# shellcheck disable=SC2086 # words without blanks
-			case $form in
-			frame) frame "$file" "$offset" "$length" | (cd "$STAGE" && tar -xf - $names) ;;
-			loose) take loose "$file" 0 0 "$names" >"$STAGE/$names" ;;
-			list) put_together "$file" "$offset" "$length" "$names" ;;
-			esac <empty 2>>noise
+			if [ "$length" != 0 ]; then
+				frame "$file" "$offset" "$length" | (cd "$STAGE" && tar -xf - $names)
+			else
+				rm -f "$STAGE/$names"
+				take "$file" 0 0 "$names" >"$STAGE/$names"
+			fi <empty 2>>noise
 		done <todo
-		room
+		find "$STAGE" ! -type f ! -type d -exec rm -f {} +
+		[ ! -s listed ] || put_together
 		verify
 	done
+	room
 }
-verify() {
-	find "$STAGE" ! -type f ! -type d -exec rm -f {} +
+verify() { # moves the names of what is as it should be from left to have
 	xargs sha256sum <candidates >sums 2>>noise
 	xargs wc -c <candidates >sizes 2>>noise
+	cat listed.sums >>sums
+	cat listed.sizes >>sizes
 	awk -f verified.awk left sums sizes >less
 	mv less left
 }
-put_together() { # FILE OFFSET LENGTH NAME: an object that a list describes
-	recipe "lists/${4#*/}" "$@"
-	case $4 in
-	tree/*)
-		assemble "lists/${4#*/}" >"$STAGE/$4"
-		echo "$STAGE/$4" >>candidates ;;
-	*) # it may be large, so it is not kept: assemble runs again when its contents are printed
-		rm -f pipe
-		mkfifo pipe || return
-		# not with &, for which a shell needs /dev/null
-		# shellcheck disable=SC2259,SC2260 # no data goes through the last |
-		assemble "lists/${4#*/}" | tee pipe | sha256sum >sum | wc -c <pipe >bytes
-		read -r sum _ <sum
-		[ "blob/$sum" = "$4" ] || return
-		echo "$4 list $(tr -d ' ' <bytes)" >>have
-		grep -v "^$4" left >less
-		mv less left ;;
-	esac
+put_together() { # the objects named in the file listed; their lists are in $STAGE
+	recipes listed
+	while read -r name; do
+		case $name in
+		tree/*) assemble "lists/$name" >"$STAGE/$name" ;;
+		*) # is put together again when it is printed: there may be no room for it here
+			: >counted
+			sum=$(assemble "lists/$name" | sha256sum)
+			echo "${sum%% *} lists/$name" >>listed.sums
+			awk -v "name=$name" '{ n += $1 } END { printf "%.0f lists/%s\n", n, name }' counted >>listed.sizes ;;
+		esac
+	done <listed
 }
-recipe() { # RESULT FILE OFFSET LENGTH NAME: the list that is there, with the places of its pieces
-	LIST=$1.text
-	export LIST
-	case $2 in
-	*.list) cat "$2" ;;
-	*) take frame "$2" "$3" "$4" "$5.list" ;;
-	esac >"$LIST"
-	awk '!/^#/ { print "blob/" $1 }' "$LIST" | sort -u >"$1.pieces"
-	locate "$1.pieces" >"$1.places"
-	awk -f recipe.awk "$LIST" "$1.places" >"$1"
+recipes() { # NAMES: of what to put together; the lists are in $STAGE, and how to do it goes to lists/NAME
+	sed "s|.*|$STAGE/&.list|" "$1" | xargs cat 2>>noise | sed '/^#/d; s|^|blob/|; s/ .*//' | sort -u >pieces
+	locate pieces >pieces.places
+	awk -f recipes.awk pieces.places "$1"
 }
 assemble() { # RECIPE [DEPTH]: prints the pieces in order, each compared with its name; false when one is lost
-	[ "${2:-0}" -lt 8 ] || return 1
 	while read -r name places; do
 		# shellcheck disable=SC2086 # words without blanks
 		set -- "$1" "${2:-0}" $places
 		until [ $# -lt 6 ]; do
 			if [ "$3" = list ]; then
-				(
-					recipe "lists/${name#*/}" "$4" "$5" "$6" "$name"
-					assemble "lists/${name#*/}" $(($2 + 1))
-				) && break
+				assemble_within "$2" "$4" "$5" "$6" && break
 			else
-				take "$3" "$4" "$5" "$6" "$name" >piece <empty
+				take "$4" "$5" "$6" "$name" >piece <empty
 				sum=$(sha256sum <piece)
-				[ "blob/${sum%% *}" != "$name" ] || { cat piece && break; }
+				[ "blob/${sum%% *}" != "$name" ] || { wc -c <piece >>counted && cat piece && break; }
 			fi
-			recipe_of=$1 depth=$2
+			recipe=$1 depth=$2
 			shift 6
-			set -- "$recipe_of" "$depth" "$@"
+			set -- "$recipe" "$depth" "$@"
 		done
 		[ $# -ge 6 ] || return 1
 	done <"$1"
 }
+assemble_within() ( # DEPTH FILE OFFSET LENGTH: the same for $name, a piece that has a list itself
+	[ "$1" -lt 8 ] || return 1
+	STAGE=lists
+	take "$2" "$3" "$4" "$name.list" >"lists/$name.list"
+	echo "$name" >inner
+	recipes inner
+	assemble "lists/$name" $(($1 + 1))
+)
 
 # -------------------------------------------------------------------------------------------- snapshots and paths
 
@@ -1046,22 +1067,32 @@ value() { # NAME: of that field of $line, or of its tag tree
 	printf '%s\n' "$line" | NAME=$1 awk -f text.awk -f value.awk
 }
 snapshots() { # the paths of all snapshots that are what their names say
-	grep '^store/objects/snapshot/../[0-9a-f]*$' loose | xargs sha256sum 2>>noise | while read -r sum path; do
-		case $path in
-		*/"$sum") echo "$path" ;;
-		store/*) lose "${path#store/} is damaged" ;;
-		esac
+	grep '^store/objects/snapshot/../[0-9a-f]*$' loose >plain
+	compare plain | while read -r state path; do
+		if [ "$state" = good ]; then echo "$path"; else lose "${path#store/} is damaged"; fi
+	done
+}
+compare() { # FILE: each path in it after the word good or bad: is it what its name says?
+	xargs sha256sum <"$1" >sums 2>>noise
+	awk 'FILENAME == "sums" { S[$2] = $1; next }
+		{ print (S[$1] == substr($1, length($1) - 63) ? "good" : "bad"), $1 }' sums "$1"
+}
+refs() { # the key and the name of each ref; - for the key of one that holds none
+	(cd store && find refs -type f -o -type l) 2>>noise | grep -v '/\.' | sort | while IFS= read -r ref; do
+		key=
+		{ read -r key <"store/$ref"; } 2>>noise
+		is_key "$key" || key=-
+		printf '%s %s\n' "$key" "$ref"
 	done
 }
 list() {
-	(cd store && find refs -type f) 2>>noise | grep -v '/\.' | sort | while IFS= read -r ref; do
-		key=
-		read -r key <"store/$ref"
-		if is_key "$key"; then printf '%s %s\n' "$key" "$ref"; else lose "$ref is damaged: it holds no key"; fi
-	done >refs
+	refs >refs
+	sed -n 's/^- //p' refs | while IFS= read -r ref; do
+		lose "$ref is damaged: it holds no key"
+	done
 	snapshots >found
 	awk -f text.awk -f list.awk found | sort | cut -d ' ' -f 2- >script
-	. ./script
+	print_all
 }
 find_snapshot() { # NAME: sets key
 	key=
@@ -1110,6 +1141,7 @@ tree() { # the tree of $line: sets tree, a file
 	tree=$(value tree)
 	is_key "$tree" || die "'$inside$entry' is not a directory with entries of its own"
 	echo "tree/$tree" >wanted
+	locate wanted >places
 	get trees
 	[ -s have ] || die "the tree of '$inside$entry' is missing or damaged: $tree"
 	read -r _ tree _ <have
@@ -1117,6 +1149,11 @@ tree() { # the tree of $line: sets tree, a file
 
 # ------------------------------------------------------------------------------------------------------- commands
 
+print_all() { # what the script prints: not every printf says when it could not
+	. ./script >printed || full
+	room
+	cat printed || die 'not all of it could be printed'
+}
 ls_() {
 	find_entry "$1"
 	if [ "$(value type)" = dir ]; then
@@ -1126,7 +1163,7 @@ ls_() {
 		printf './%s %s\n' "$(name)" "${line#* }" >alone
 	fi
 	awk -f text.awk -f ls.awk "$tree" >script
-	. ./script
+	print_all
 }
 name() { # of what find_entry found; the snapshot of a single file has it in its source
 	[ -z "$entry" ] || { printf '%s\n' "$entry" && return; }
@@ -1140,10 +1177,11 @@ cat_() {
 	is_key "$key" || die "'$inside$entry' could not be read when it was stored"
 	mkdir -p blobs/blob blobs/tree
 	echo "blob/$key" >wanted
+	locate wanted >places
 	get blobs
 	[ -s have ] || die "the contents of '$inside$entry' are missing or damaged: blob $key"
 	read -r _ place _ <have
-	case $place in list) assemble "lists/$key" ;; *) cat "$place" ;; esac || die "cannot print '$inside$entry'"
+	case $place in lists/*) assemble "$place" ;; *) cat "$place" ;; esac || die "cannot print '$inside$entry'"
 }
 tar_() {
 	find_entry "$1"
@@ -1160,7 +1198,8 @@ tar_() {
 	window=0
 	while [ $((window += 1)) -le "$windows" ]; do
 		awk -f text.awk -f wanted.awk "plan.$window" >all.wanted
-		locate all.wanted >all.places || die 'cannot sort'
+		rm -f all.places
+		locate_all
 		batches=$(awk -f text.awk -f batches.awk all.places "plan.$window") || die 'cannot plan'
 		room
 		batch=0
@@ -1169,32 +1208,30 @@ tar_() {
 		done
 	done
 	awk 'BEGIN { while (n++ < 1024) text = text "\\000"; print "printf \047" text "\047" }' >script
-	. ./script
+	print_all
 }
 gather() { # unpacks all trees below $TOP_LINE, level by level; the file gathered says where they are
 	: >gathered
 	printf '%s\n' "$TOP_LINE" >top
 	echo 'tree/top top' >have
 	: >seen
-	while [ -s have ]; do
+	while :; do
 		awk -f text.awk -f children.awk have | awk 'FILENAME == "seen" { S[$1] = 1; next } !($1 in S)' seen - >wanted
+		[ -s wanted ] || break
 		cat wanted >>seen
-		: >have
-		[ ! -s wanted ] || get trees
+		locate wanted >places
+		get trees
 		cat have >>gathered
 	done
 }
+locate_all() { [ -f all.places ] || locate all.wanted >all.places || die 'cannot sort'; }
 print_batch() { # PLAN
 	rm -rf blobs headers
-	mkdir -p blobs/blob blobs/tree headers lists
+	mkdir -p blobs/blob blobs/tree headers
 	awk -f text.awk -f wanted.awk "$1" >wanted
+	locate_all
 	awk 'FILENAME == "wanted" { W[$1] = 1; next } $1 in W' wanted all.places >places
-	fetch blobs
-	if [ -s left ] && mend; then
-		locate all.wanted >all.places
-		awk 'FILENAME == "wanted" { W[$1] = 1; next } $1 in W' wanted all.places >places
-		fetch blobs
-	fi
+	get blobs
 	awk -f text.awk -f tar.awk have lost.links "$1" >script || die 'cannot make headers'
 	room
 	. ./script
@@ -1203,34 +1240,35 @@ check() { # one line for each thing that is not what its name says
 	{
 		check_refs
 		check_loose
+		list_indexes
 		while read -r stem pack; do
 			check_pack "$stem" "$pack"
 		done <packs
 		check_lists
 	} >damaged
-	sed 's|^store/||' damaged
+	sed 's|^store/||' damaged || die 'not all of it could be printed'
 	[ ! -s damaged ] || STATUS=1
 	complain "$(wc -l <packs | tr -d ' ') packs, $(grep -c . loose) files, $(grep -c . damaged) of them damaged" \
 		"or lacking an object"
 }
 check_refs() {
-	(cd store && find refs -type f) 2>>noise | grep -v '/\.' | while IFS= read -r ref; do
-		key=
-		read -r key <"store/$ref"
-		is_key "$key" && grep "^store/objects/snapshot/../$key\$" loose >>noise ||
-			printf '%s: no such snapshot\n' "$ref"
+	refs | while read -r key ref; do
+		grep "^store/objects/snapshot/../$key\$" loose >>noise || printf '%s: no such snapshot\n' "$ref"
 	done
 }
 check_loose() {
-	grep '/[0-9a-f]*$' loose >candidates
-	xargs sha256sum <candidates 2>>noise >sums
-	awk 'FILENAME == "sums" { S[$2] = $1; next } S[$1] != substr($1, length($1) - 63)' sums candidates
+	grep '/[0-9a-f]*$' loose >plain
+	compare plain | sed -n 's/^bad //p'
 	grep '/[0-9a-f]*\.[a-z0-9]*$' loose | grep -v '\.list$' | while read -r path; do
-		sum=$(take loose "$path" 0 0 '' | sha256sum)
+		sum=$(take "$path" 0 0 '' | sha256sum)
 		case $path in */"${sum%% *}".*) ;; *) echo "$path" ;; esac
 	done
 }
 check_pack() { # STEM PACK
+	[ -f "$2" ] || {
+		lose "${2#store/} went away meanwhile, as chkfs-repack does it: run this again"
+		return
+	}
 	sum=$(sha256sum <"$2")
 	[ "$1" = "pack-${sum%% *}" ] || echo "$2"
 	[ ! -f "store/packs/$1.index" ] || {
@@ -1259,7 +1297,7 @@ check_lists() {
 case ${1-} in
 list | check) [ $# -eq 1 ] || { usage >&2; exit 2; } ;;
 ls | cat | tar) [ $# -eq 2 ] || { usage >&2; exit 2; } ;;
-'' | help | -h | --help) usage; exit 0 ;;
+'' | help | -h | --help) usage || exit 128; exit 0 ;;
 *) usage >&2; exit 2 ;;
 esac
 set_up
