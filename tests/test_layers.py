@@ -11,7 +11,7 @@ import chkfs
 LAYERS = [
     ['errors', 'statx'],
     ['key', 'quote', 'number'],
-    ['tree', 'piecelist', 'ranges'],
+    ['tree', 'piecelist', 'ranges', 'naming'],
     ['snapshot', 'missing'],
     ['publish', 'codec', 'chunker', 'descent', 'metadata', 'mounts', 'exclude', 'crew', 'claims'],
     ['pack', 'rescue', 'holes'],

@@ -3,9 +3,9 @@
 import stat
 import time
 
-from chkfs import cli, errors, quote, revision, tree, walk
+from chkfs import cli, errors, naming, quote, revision, tree, walk
 
-USAGE = 'chkfs-ls-tree [-rdlz] [--name-only | --human | --mtree] TREEISH [PATH ...]'
+USAGE = 'chkfs-ls-tree [-rdlz] [--name-only | --human | --mtree] [--name-encoding ENCODING] TREEISH [PATH ...]'
 _TYPES = {'file': 'blob', 'dir': 'tree'}
 
 
@@ -20,13 +20,20 @@ def options(parser):
     group.add_argument(
         '--mtree', action='store_true', help='print mtree(5) with full paths, for other programs to check'
     )
+    parser.add_argument('--name-encoding', metavar='ENCODING', help='show names as text; those not UTF-8 are in this')
     parser.add_argument('treeish', metavar='TREEISH', help='a tree, a snapshot, SNAPSHOT:PATH; see chkfs(7)')
     parser.add_argument('paths', metavar='PATH', nargs='*', default=[], help='only these entries')
 
 
 def run(args):
+    if args.name_encoding and args.mtree:
+        raise errors.Usage('--mtree is not for people: it has no --name-encoding')
+    readable = naming.Reader(args.name_encoding).readable if args.name_encoding else _escaped
     store = cli.open_store(args)
     problems = []
+
+    def shown(path):
+        return path if args.z else readable(path).encode()
 
     def report(line):
         cli.reporter(args)(line)
@@ -46,7 +53,7 @@ def run(args):
         output(tree.Entry(b'.', top).line().encode())
     for path, entry in _entries(store.objects, root, args, report):
         if entry.type == 'dir' or not args.directory:
-            output(show(path, entry, args.z))
+            output(show(path, entry, shown, args.z))
     return errors.NO if problems else errors.DONE
 
 
@@ -68,7 +75,7 @@ def _below(objects, entry, prefix, args, report):
     if entry.type != 'dir':
         yield entry.name, entry
     elif entry.key is None:
-        raise errors.NotFound(f"'{_shown(entry.name, False).decode()}' holds nothing here: {_why(entry)}")
+        raise errors.NotFound(f"'{quote.readable(entry.name)}' holds nothing here: {_why(entry)}")
     elif args.recursive:
         yield from walk.below(objects, entry.key, prefix, report)
     else:
@@ -81,29 +88,29 @@ def _why(entry):
     return 'a directory without a tree' if again is None else f"it is '{quote.readable(quote.unquote(again))}' again"
 
 
-def _shown(path, exact):
-    return path if exact else quote.quote(path).replace('\\040', ' ').encode()
+def _escaped(path):
+    return quote.quote(path).replace('\\040', ' ')
 
 
-def _name(path, entry, exact):
-    return _shown(path, exact)
+def _name(path, entry, shown, exact):
+    return shown(path)
 
 
-def _short(path, entry, exact):
+def _short(path, entry, shown, exact):
     mode = entry.fields.get('mode', '-')
-    return f'{mode} {_TYPES.get(entry.type, entry.type)} {entry.key or "-"}\t'.encode() + _shown(path, exact)
+    return f'{mode} {_TYPES.get(entry.type, entry.type)} {entry.key or "-"}\t'.encode() + shown(path)
 
 
-def _long(path, entry, exact):
+def _long(path, entry, shown, exact):
     fields = entry.fields
     owner = f'{fields.get("uname") or fields.get("uid", "-")} {fields.get("gname") or fields.get("gid", "-")}'
     size = fields.get('size') or fields.get('device', 'linux,-')[6:]
     head = f'{fields.get("mode", "-")} {_TYPES.get(entry.type, entry.type)} {entry.key or "-"} {owner} {size}'
-    tail = b' -> ' + _shown(entry.link, False) if entry.type == 'link' and not exact else b''
-    return f'{head} {fields.get("time", "-")}\t'.encode() + _shown(path, exact) + tail
+    tail = b' -> ' + shown(entry.link) if entry.type == 'link' and not exact else b''
+    return f'{head} {fields.get("time", "-")}\t'.encode() + shown(path) + tail
 
 
-def _human(path, entry, exact):
+def _human(path, entry, shown, exact):
     fields = entry.fields
     letter = '-' if entry.type == 'file' else {'socket': 's', 'fifo': 'p'}.get(entry.type, entry.type[:1])
     mode = stat.filemode((entry.mode or 0) & 0o7777)[1:]
@@ -114,14 +121,14 @@ def _human(path, entry, exact):
         when = time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(seconds))
     except (OverflowError, ValueError, OSError):
         when = f'@{seconds}'
-    tail = b' -> ' + _shown(entry.link, False) if entry.type == 'link' and not exact else b''
+    tail = b' -> ' + shown(entry.link) if entry.type == 'link' and not exact else b''
     if not exact and (unread := entry.tag('unread')) is not None:
         tail += f' (could not be read: {unread})'.encode()
     elif not exact and entry.tag('damaged') is not None:
         tail += b' (damaged)'
-    return f'{letter}{mode} {owner} {size:>12} {when} '.encode() + _shown(path, exact) + tail
+    return f'{letter}{mode} {owner} {size:>12} {when} '.encode() + shown(path) + tail
 
 
-def _mtree(path, entry, exact):
+def _mtree(path, entry, shown, exact):
     fields = {word: text for word, text in entry.fields.items() if word != 'tags'}
     return tree.Entry(path, fields).line().encode()
