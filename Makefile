@@ -2,6 +2,7 @@
 # make test                       set up everything, run all tests
 # make test-crash                 the long form of the crash tests: every step, every fault (an hour)
 # make test-vm                    power cuts of a virtual machine on ext4, xfs and btrfs; old disks (20 minutes)
+# make coverage-table             make the tables of chkfs-metadata(7) anew, from what tests find
 # make bench                      time whole commands against tar, restic, borg and bup
 # make install PREFIX=/usr/local  commands, library and manuals
 # make clean
@@ -16,7 +17,9 @@ PLAIN = env --default-signal
 CRASH = here=$$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d); \
 	$(RUN) $(PLAIN) $(VENV)/bin/python -m pytest -q tests/crash --basetemp=$$here/t; status=$$?; rm -rf $$here; exit $$status
 DEBIAN_PACKAGES = perl mandoc mtree-netbsd libarchive-tools shellcheck rsync strace zstd xz-utils bzip2 \
-	busybox-static attr acl util-linux procps gcc libc6-dev dash bash mksh yash posh mawk gawk original-awk
+	busybox-static attr acl util-linux procps gcc libc6-dev dash bash mksh yash posh mawk gawk original-awk \
+	e2fsprogs fuse2fs xfsprogs btrfs-progs squashfs-tools ntfs-3g exfatprogs exfat-fuse genisoimage fuseiso dosfstools \
+	mtools fusefat fuse3 fdisk
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
@@ -60,6 +63,13 @@ test-vm: $(VENV)/ready-to-test packages
 	sh tests/vm/get-machine.sh build/vm
 	CHKFS_VM=everything $(RUN) $(VENV)/bin/python -m pytest -q -rs tests/vm
 
+# takes in what tests/vm found, too: build/coverage-*.json
+coverage-table: $(VENV)/ready-to-test packages
+	@mkdir -p build; rm -f build/coverage-host.json
+	CHKFS_COVERAGE=$(CURDIR)/build/coverage-host.json $(RUN) $(VENV)/bin/python -m pytest -q tests/drives/test_coverage.py \
+		-k found
+	$(VENV)/bin/python tests/drives/coverage_table.py build/coverage-*.json
+
 packages:
 	@missing=; for p in $(DEBIAN_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	test -z "$$missing" || if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
@@ -85,4 +95,4 @@ install: $(VENV)/ready
 clean:
 	rm -rf $(VENV) build dist chkfs.egg-info .pytest_cache .hypothesis
 
-.PHONY: help backup test test-crash test-vm packages bench install clean
+.PHONY: help backup test test-crash test-vm coverage-table packages bench install clean
