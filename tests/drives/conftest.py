@@ -107,6 +107,13 @@ class Journey:
         with drives.mounted(drive, self.image, os.path.join(scratch, 'else', 'where')) as top:
             self.second = self.commands.run('chkfs-backup', '-n', 'drive', os.fsdecode(top), locale='C', trace=trace)
             self.reads = self._reads(trace, top)
+        self.back_image, self.back = scratch + '/back.img', None
+        if drive.make_empty is not None:
+            drive.make_empty(self.back_image)
+            with drives.mounted(drive, self.back_image, os.path.join(scratch, 'back'), 'rw') as top:
+                self.written_back = self.commands.run('chkfs-restore', 'drive~1', os.fsdecode(top))
+            with drives.mounted(drive, self.back_image, os.path.join(scratch, 'back')) as top:
+                self.back = Look(top)
         self.kept = Kept(stores.Store(os.fsencode(self.commands.store)), 'drive~1')
 
     def _listings(self, top: bytes) -> dict[str, bytes]:
@@ -130,7 +137,9 @@ class Journey:
             return '-'
         if self.kept.lacks(kind, self.seen):
             return 'lost'
-        return 'restored' if self.found.has(kind, seen) else 'saved'
+        targets = [look.kinds[kind.name] for look in (self.found, self.back) if look is not None]
+        is_restored = any({path: found.get(path) for path in seen} == seen for found in targets)
+        return 'restored' if is_restored else 'saved'
 
     def outcome_of_identity(self) -> str:
         told = drives.run('blkid', '-p', '-o', 'export', self.image).decode()

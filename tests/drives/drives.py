@@ -28,6 +28,7 @@ class Drive(NamedTuple):
     mount: list[str]  # the command; access is ro or rw
     is_daemon: bool = False  # a driver that is a process of its own, kept in the foreground to be waited for
     needs_device: bool = False
+    make_empty: Callable[[str], None] | None = None  # an image to restore to what only this filesystem can hold
 
 
 def run(*command: str | bytes, **settings) -> bytes:
@@ -158,8 +159,12 @@ def make_squashfs(image: str) -> None:
     _from_directory(image, fill, 'mksquashfs', '{source}', '{image}', '-quiet', '-no-progress', '-xattrs')
 
 
+def make_empty_ntfs(image: str) -> None:
+    make_empty(image, 160, 'mkntfs', '-F', '-q', '-L', 'NTFS')
+
+
 def make_ntfs(image: str) -> None:
-    make_empty(image, 60, 'mkntfs', '-F', '-q', '-L', 'NTFS')
+    make_empty_ntfs(image)
 
     def fill(top: bytes) -> None:
         odd_things.fill_plainly(top)
@@ -255,7 +260,7 @@ DRIVES = [
     Drive('btrfs', ['mkfs.btrfs'], make_btrfs, _KERNEL),
     Drive('squashfs', ['mksquashfs'], make_squashfs, _KERNEL),
     Drive('fuse2fs', ['fuse2fs', 'mkfs.ext4'], make_ext2, _FUSE2FS, is_daemon=True),
-    Drive('ntfs-3g', ['ntfs-3g', 'mkntfs'], make_ntfs, _NTFS, is_daemon=True),
+    Drive('ntfs-3g', ['ntfs-3g', 'mkntfs'], make_ntfs, _NTFS, is_daemon=True, make_empty=make_empty_ntfs),
     Drive('exfat-fuse', ['mount.exfat-fuse', 'mkfs.exfat'], make_exfat, _EXFAT, needs_device=True),
     Drive('fuseiso', ['fuseiso', 'genisoimage'], make_iso, _FUSEISO, is_daemon=True),
     Drive('fusefat', ['fusefat', 'mkfs.vfat', 'mcopy', 'mattrib'], make_fat, _FUSEFAT, is_daemon=True),

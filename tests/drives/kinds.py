@@ -52,11 +52,6 @@ class Look:
         texts = subprocess.run(words, cwd=self.top, stdout=subprocess.PIPE, check=True).stdout.split(b'\0')
         return {path: int(text.replace(b'.', b'')) for path, text in zip(paths, texts) if text[:1] not in b'-0'}
 
-    def has(self, kind: 'Kind', wanted: dict[bytes, object]) -> bool:
-        """Whether it shows these values."""
-        found = {path: kind.look(self, path) for path in wanted if path in self.statuses}
-        return found == wanted
-
     def is_a(self, path: bytes, wanted: Callable[[int], bool]) -> bool:
         return wanted(self.statuses[path].st_mode)
 
@@ -242,8 +237,14 @@ def _nothing(kept: Kept, path: bytes):
     return None
 
 
-def _ntfs(name: str) -> Callable:
-    return lambda look, path: drives.get_xattr(look.path(path), f'system.ntfs_{name}')
+def _ntfs(name: str, size: int | None = None) -> Callable:
+    """The first size bytes of what ntfs-3g gives by that name."""
+
+    def look(look: Look, path: bytes):
+        value = drives.get_xattr(look.path(path), f'system.ntfs_{name}')
+        return None if value is None else value[:size]
+
+    return look
 
 
 COPIES = ['trusted.SGI_ACL_FILE', 'trusted.SGI_ACL_DEFAULT']  # XFS shows its access control lists twice
@@ -267,7 +268,7 @@ KINDS = [
     Kind('DOS attributes', _ntfs('attrib_be'), _nothing),
     Kind('short names', _ntfs('dos_name'), _nothing),
     Kind('NTFS ACLs', _ntfs('acl'), _nothing),
-    Kind('NTFS times', _ntfs('times_be'), _nothing),
+    Kind('NTFS times', _ntfs('times_be', 24), _nothing),
     Kind('reparse data', _ntfs('reparse_data'), _nothing),
     Kind('object ids', _ntfs('object_id'), _nothing),
     Kind('EAs', _ntfs('ea'), _nothing),

@@ -1,5 +1,7 @@
 """Real images of ext4, xfs, btrfs, squashfs, NTFS, exFAT, ISO 9660 and FAT, backed up and restored to ext4."""
 
+import re
+
 import drives
 import pytest
 
@@ -58,6 +60,46 @@ def test_access_control_lists_restored(journey):
 def test_flags_restored(journey):
     before, after = journey.listings
     assert before['lsattr'] == after['lsattr']
+
+
+NTFS_KINDS = ['DOS attributes', 'short names', 'NTFS ACLs', 'NTFS times', 'reparse data', 'object ids', 'EAs']
+NTFS_TELLS = ['File Creation Time', 'File Altered Time', 'Last Accessed Time', 'File attributes']
+NTFS_NAMES = ['Filename', 'Namespace', 'Attribute name']
+not_yet = pytest.mark.xfail(strict=True, reason='what NTFS keeps is not looked at yet')
+
+
+@pytest.mark.parametrize('kind', ['contents', 'mode and owner', 'mtime', 'symbolic links', 'devices, fifos'])
+def test_ntfs_written_back(journeys, kind):
+    journey = journeys(drives.BY_NAME['ntfs-3g'])
+    assert journey.seen.kinds[kind], 'there is some of it'
+    assert journey.seen.kinds[kind] == journey.back.kinds[kind]
+
+
+@not_yet
+@pytest.mark.parametrize('kind', NTFS_KINDS)
+def test_what_only_ntfs_has_written_back(journeys, kind):
+    test_ntfs_written_back(journeys, kind)
+
+
+@not_yet
+@pytest.mark.parametrize('name', ['streams', 'hidden', 'created', 'Long file name.text', 'identified', 'attributes'])
+def test_ntfs_written_back_by_ntfsinfo(journeys, name):
+    """What the offline tool of NTFS tells of a file, as far as it is not of how and where it is stored."""
+    journey = journeys(drives.BY_NAME['ntfs-3g'])
+    before, after = (ntfs_fields(image, f'/windows/{name}') for image in (journey.image, journey.back_image))
+    assert len(before) > 5
+    assert before == after
+
+
+def ntfs_fields(image, path):
+    """The times and attributes of a file, and the names of all that it has."""
+    text = drives.run('ntfsinfo', '-f', '-F', path, image).decode()
+    standard, _, others = text.partition('$FILE_NAME')
+    return [*_fields(NTFS_TELLS, standard), *sorted(_fields(NTFS_NAMES, others))]
+
+
+def _fields(names, text):
+    return re.findall(rf'(?m)^\s*({"|".join(names)}):\s*(.*)$', text)
 
 
 def test_drives_have_what_is_compared(journeys):
