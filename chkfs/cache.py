@@ -357,12 +357,13 @@ class ScanCache:
         return _unpack_files(row[0]) if row and isinstance(row[0], bytes) else {}
 
     def remember(self, rows: Iterable[tuple[str, bytes, Directory]]) -> None:
-        """Takes (identity, path, directory) rows whose objects are all secured."""
+        """Takes (identity, path, directory) rows whose objects are all secured; an identity of '' is none."""
         if self._db is None:
             return
         values = [
             (self._source(identity), path, row.signature, bytes.fromhex(row.tree), _pack_files(row.files))
             for identity, path, row in rows
+            if identity
         ]
         try:
             self._db.execute('BEGIN IMMEDIATE')
@@ -372,7 +373,7 @@ class ScanCache:
             self._db = None
 
     def _row(self, columns: str, identity: str, path: bytes):
-        if self._db is None:
+        if self._db is None or not identity:
             return None
         try:
             sql = f'SELECT {columns} FROM directory WHERE source = ? AND path = ?'

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import crew, earlier, errors, exclude, metadata, mounts, quote, ranges, scan, statx, tree
+from chkfs import again, crew, earlier, errors, exclude, metadata, mounts, quote, ranges, scan, statx, tree
 from chkfs.cache import Directory, ScanCache
 from chkfs.descent import Descent
 from chkfs.reader import Outcome, Reader
@@ -25,6 +25,8 @@ _BATCH_BYTES = 2 << 20
 _MANY_FILES = 300  # from so many files on, or so many bytes, workers are worth their start
 _MANY_BYTES = 8 << 20
 _LONGEST_RUN_NS = 400 * 86400 * 10**9
+_LONGEST_WAY = 4 * 4096  # bytes of a path, where only that can end a circle: four times what a program can open
+_ROUNDS = 8  # there: so many directories with the same entries, each in the one before, are a circle
 _EMPTY_TREE = tree.format(())
 
 
@@ -49,6 +51,7 @@ class Result:
         self.changed = 0  # files that changed while they were read
         self.damaged = 0  # files of which some bytes could not be read
         self.mounts: list[str] = []  # values of mount lines
+        self.drives: list[str] = []  # values of drive lines
 
 
 class _Level:
@@ -57,6 +60,7 @@ class _Level:
     __slots__ = (
         *('filesystem', 'place', 'identity', 'path', 'parent', 'name', 'entries', 'below', 'directories', 'tags'),
         *('lines', 'done', 'waits_for', 'is_whole', 'unread', 'depth', 'kinds', 'own_tags'),
+        *('is_complete', 'listing', 'rounds'),
     )
 
     def __init__(
@@ -82,6 +86,8 @@ class _Level:
         self.waits_for = 1  # jobs, subdirectories, and this process as long as it is at it
         self.is_whole = True  # nothing went wrong or is in doubt, so it may be recognised the next time
         self.unread = ''  # the tag that says why it could not be listed
+        self.is_complete = True  # everything below that can be seen through this name was entered
+        self.listing, self.rounds = b'', 0  # a digest of its entries, and how many directories above have the same
         self.own_tags = ''  # what the directory itself tells, each tag with a comma before it
         self.kinds = _kinds(filesystem)  # of metadata to ask for
 
@@ -130,7 +136,7 @@ class Ingest:
         self._unfinished: dict[int, _Level] = {}  # left, but waiting for files or subdirectories
         self._rows: list[tuple[str, bytes, Directory]] = []
         self._first_names: dict[tuple[int, int], bytes] = {}
-        self._ancestors: dict[tuple[int, int], bytes] = {}  # device and inode of the directories above, to paths
+        self._met: again.Met | None = None
         self._path = b''  # what is being looked at, to be shown
         self._started_ns = time.time_ns()
         self._root = ''  # the root's line without its tags
@@ -160,6 +166,8 @@ class Ingest:
                 os.close(fd)
             if self._crew is not None:
                 self._crew.close()
+            if self._met is not None:
+                self._met.close()
         return self.result
 
     def _store_file(self, source: bytes) -> None:
@@ -167,7 +175,7 @@ class Ingest:
         fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             filesystem = mounts.filesystem(parent, fd)
-            self.result.mounts.append(filesystem.mount_line(b''))
+            self._tell(filesystem, b'')
             level = _Level(filesystem, mounts.place(filesystem.inner_path(source)), os.fstat(fd))
             level.entries = [self._lister.look(os.stat(name, dir_fd=fd, follow_symlinks=False), name, filesystem)]
             if level.entries[0].kind != 'file':
@@ -191,7 +199,8 @@ class Ingest:
             if own:
                 raise errors.Error(f"'{quote.readable(source)}' is {own}")
             filesystem = mounts.filesystem(source, descent.fd)
-            self.result.mounts.append(filesystem.mount_line(b''))
+            self._tell(filesystem, b'')
+            self._met = again.Met(descent.fd, source)
             top = _Level(filesystem, mounts.place(filesystem.inner_path(source)), status)
             found = self._lister.look(status, b'.', filesystem)
             self._root = f'. {found.attributes} time={tree.format_time(found.mtime_ns)}'
@@ -212,9 +221,10 @@ class Ingest:
                 continue
             self._leave(descent.fd, level)
             self._writer.checkpoint_if_due()
-            del self._ancestors[level.identity]
+            self._met.leave(level.identity, level.path, level.is_complete)
             if level.parent is None:
                 return
+            level.parent.is_complete &= level.is_complete
             descent.leave()
             level = level.parent
 
@@ -224,6 +234,7 @@ class Ingest:
             descent.enter(found.name)
         except OSError as error:
             self._skip(parent, parent.path_of(found.name), error)
+            parent.is_complete = False
             if error.errno != errno.ENOENT:
                 tags = f'tree:{self._writer.put("tree", _EMPTY_TREE)},{_unread(error)}'
                 tags += self._gatherer.of_name(descent.fd, found.name, parent.kinds)
@@ -231,19 +242,21 @@ class Ingest:
             return None
         status = os.fstat(descent.fd)
         identity, path = (status.st_dev, status.st_ino), parent.path_of(found.name)
+        absolute = os.path.join(source, path)
         filesystem, place, stop = parent.filesystem, mounts.place_below(parent.place, found.name), None
         own = self._options.own_directories.get(identity)
+        is_mount = status.st_dev != parent.identity[0] or absolute in self._met.points
+        if is_mount and not own:
+            filesystem, stop = self._cross(descent.fd, parent, absolute, path, status.st_dev)
+            if filesystem is not parent.filesystem:
+                place = mounts.place(filesystem.inner_path(absolute))
         if own:
             self._note(f"'{quote.readable(path)}' is {own}: left out")
             parent.is_whole = False
-        elif identity in self._ancestors:
-            again = quote.quote_tag(self._ancestors[identity] or b'.')
-            self._note(f"'{quote.readable(path)}' is '{again}' again: not entered")
-            stop = f'again:{again if len(again) <= _LONGEST_PATH else "."}'
-        elif status.st_dev != parent.identity[0]:
-            filesystem, stop = self._cross(descent.fd, parent, os.path.join(source, path), path)
-            if filesystem is not parent.filesystem:
-                place = mounts.place(filesystem.inner_path(os.path.join(source, path)))
+        elif stop is None:
+            stop = self._again(parent, identity, path, filesystem)
+            if is_mount and stop is None and filesystem is not parent.filesystem:
+                self._note(f"'{quote.readable(path)}' is a {filesystem.type} mount: entered")
         if stop is not None or own:
             descent.leave()
             if stop is not None:
@@ -254,40 +267,107 @@ class Ingest:
         self._list(descent.fd, level)
         return level
 
-    def _cross(self, fd: int, parent: _Level, absolute: bytes, path: bytes) -> tuple[mounts.Filesystem, str | None]:
-        """Another device: (its filesystem, None to go on or the tags of a directory left empty)."""
+    def _again(
+        self, parent: _Level, identity: tuple[int, int], path: bytes, filesystem: mounts.Filesystem
+    ) -> str | None:
+        """The tag of a directory that was met before, None for a new one."""
+        first = self._met.find(identity, path, filesystem)
+        if first is None:
+            return None
+        text = quote.quote_tag(first or b'.')
+        if len(text) > _LONGEST_PATH:  # a line cannot tell it
+            if not path.startswith(first + b'/'):
+                return None  # it is no circle, and stored once more
+            error = OSError(errno.ELOOP, 'it is one of the directories above, whose path is too long to be told')
+            self._skip(parent, path, error)
+            return f'tree:{self._writer.put("tree", _EMPTY_TREE)},{_unread(error)}'
+        self._note(f"'{quote.readable(path)}' is '{quote.readable(first) or '.'}' again: not entered")
+        return f'again:{text}'
+
+    def _cross(
+        self, fd: int, parent: _Level, absolute: bytes, path: bytes, device: int
+    ) -> tuple[mounts.Filesystem, str | None]:
+        """A mount point, or another device: (its filesystem, None to go on or the tags of a directory left empty)."""
         filesystem = mounts.filesystem(absolute, fd)
         if filesystem.mount_point == parent.filesystem.mount_point:
             return parent.filesystem, None  # a subvolume: part of the same mount
-        skip = self._options.one_file_system or filesystem.type in mounts.PSEUDO
-        self.result.mounts.append(filesystem.mount_line(path, skip))
-        self._note(f"'{quote.readable(path)}' is a {filesystem.type} mount: {'not ' if skip else ''}entered")
-        return filesystem, f'tree:{self._writer.put("tree", _EMPTY_TREE)}' if skip else None
+        parent.is_complete = False  # what it hides is not seen
+        is_other = device != parent.identity[0]
+        skip = self._options.one_file_system and is_other or filesystem.type in mounts.PSEUDO
+        self._tell(filesystem, path, skip)
+        if not skip:
+            return filesystem, None
+        self._note(f"'{quote.readable(path)}' is a {filesystem.type} mount: not entered")
+        return filesystem, f'tree:{self._writer.put("tree", _EMPTY_TREE)}'
+
+    def _tell(self, filesystem: mounts.Filesystem, path: bytes, skipped: bool = False) -> None:
+        """Notes where things come from, for the snapshot."""
+        self.result.mounts.append(filesystem.mount_line(path, skipped))
+        for each in filesystem.drives:
+            if (line := each.line()) not in self.result.drives:
+                self.result.drives.append(line)
+        if filesystem.twin:
+            shown = quote.readable(path) or '.'
+            self._note(
+                f"'{shown}' is on '{filesystem.device}', which has the same UUID as '{filesystem.twin}': "
+                'one is a copy of the other, and what is known of that one does not count here'
+            )
 
     def _list(self, fd: int, level: _Level) -> None:
         """Fills in the entries of a directory that has just been opened."""
-        self._ancestors[level.identity] = self._path = level.path
+        self._path = level.path
+        self._met.enter(level.identity, level.path)
         self._tick()
         level.own_tags = self._gatherer.of_open(fd, level.kinds, statx.status(fd))
         try:
             entries, problems = self._lister.list(fd, level.filesystem)
         except OSError as error:
-            self._skip(level, level.path, error)
-            level.unread = _unread(error)
+            self._give_up(level, error)
             return
         for name, error in problems:
             self._skip(level, level.path_of(name), error)
+        if level.filesystem.may_be_endless and (error := self._circle(level, entries)):
+            self._give_up(level, error)
+            return
+        seen = len(entries) + len(problems)
         if self._options.exclude_caches and exclude.is_cache(fd):
             entries = [found for found in entries if found.name == exclude.CACHE_TAG]
         patterns = self._options.patterns
         if patterns is not None:
             entries = [f for f in entries if not patterns.match(level.path_of(f.name), f.kind == 'dir')]
+        if len(entries) < seen:
+            level.is_complete = False
         level.entries = entries
         level.directories = [index for index, found in enumerate(entries) if found.kind == 'dir']
         level.below = [entries[index] for index in reversed(level.directories)]
         for found in entries:
             if found.linked is not None:
                 self._first_names.setdefault(found.linked, level.path_of(found.name))
+
+    def _give_up(self, level: _Level, error: OSError) -> None:
+        """A directory whose entries will not be known."""
+        self._skip(level, level.path, error)
+        level.is_complete = False
+        level.unread = _unread(error)
+
+    def _circle(self, level: _Level, entries: list[scan.Found]) -> OSError | None:
+        """Where inode numbers cannot tell: why the walk must not go on below, when it seems to go round in a circle.
+
+        A directory alone in a directory, however often, is none: a circle would end by the length of the path.
+        """
+        if len(level.path) > _LONGEST_WAY:
+            return OSError(errno.ENAMETOOLONG, f'the path is longer than {_LONGEST_WAY} bytes: an endless circle?')
+        if len(entries) < 2:
+            return None
+        parts = (field for found in entries for field in (found.name, b'\0', found.attributes.encode(), found.record))
+        level.listing = hashlib.sha256(b''.join(parts)).digest()
+        above = level.parent
+        while above is not None and above.listing != level.listing:
+            above = above.parent
+        level.rounds = above.rounds + 1 if above is not None else 0
+        if level.rounds < _ROUNDS:
+            return None
+        return OSError(errno.ELOOP, f'{_ROUNDS} directories above it have the same entries: an endless circle?')
 
     def _leave(self, fd: int, level: _Level) -> None:
         """On the way up: recognises the directory, or begins to make its tree."""

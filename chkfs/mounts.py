@@ -5,16 +5,71 @@ import os
 import re
 from typing import NamedTuple
 
-from chkfs import quote
+from chkfs import drive, quote
 
 # Filesystems that hold no files but the kernel's own state: never entered, unless they are asked for by name.
 PSEUDO = frozenset(
     'proc sysfs devtmpfs devpts cgroup cgroup2 securityfs debugfs tracefs pstore bpf configfs efivarfs '
     'fusectl hugetlbfs mqueue binfmt_misc nsfs rpc_pipefs autofs selinuxfs'.split()
 )
-_FAT = frozenset(('vfat', 'msdos', 'exfat'))
-_WHOLE_SECONDS = frozenset(('iso9660', 'hfs', 'hfsplus', 'squashfs', 'ext2', 'ext3', 'nfs', 'cifs', 'smb3'))
 _CLOCK_TICK_NS = 20_000_000  # the kernel stamps files with a clock this coarse at worst
+_SECOND = 1_000_000_000
+
+
+class Trust(NamedTuple):
+    """What a driver keeps.
+
+    granularity_ns: two changes closer than this may bear the same time.  has_stable_inodes: a file has the same
+    inode number when the drive is mounted again.  has_true_ctime: ctime moves with every change, and is kept.
+    has_unique_inodes: no two directories have one number at one moment.
+    """
+
+    granularity_ns: int = _CLOCK_TICK_NS
+    has_stable_inodes: bool = True
+    has_true_ctime: bool = True
+    has_unique_inodes: bool = True
+
+
+_WHOLE_SECONDS = Trust(_SECOND)
+_FAT = Trust(2 * _SECOND, False, False)  # inode numbers are counted up at each look; ctime is the mtime, or nothing
+_UNKNOWN = Trust(_SECOND, False, False, False)
+_SERVER = Trust(_SECOND, has_unique_inodes=False)  # which may export several filesystems as one
+
+# By driver: kernel ones by their type, those in user space by a name as in _fuse_driver.  Seen in mounts before and
+# after a remount with kernel 6.12 (kernel ones), or with Debian 12's packages; step of time and fate of ctime likewise.
+_TRUST = {
+    **dict.fromkeys('ext4 xfs btrfs f2fs tmpfs ramfs jfs reiserfs erofs ntfs3 udf'.split(), Trust()),
+    **dict.fromkeys('ext2 ext3 iso9660 squashfs hfsplus cramfs romfs minix ufs'.split(), _WHOLE_SECONDS),
+    'hfs': Trust(_SECOND, has_true_ctime=False),
+    'vfat': _FAT,
+    'msdos': _FAT,
+    'exfat': _FAT._replace(granularity_ns=_CLOCK_TICK_NS),  # keeps hundredths of a second
+    **dict.fromkeys('nfs nfs4 cifs smb3 9p ceph afs virtiofs'.split(), _SERVER),
+    'fuse2fs': _WHOLE_SECONDS,  # inodes of ext
+    'ntfs-3g': Trust(_CLOCK_TICK_NS),  # inodes are the numbers in the MFT, times are 100 ns; no links of directories
+    'squashfuse': _WHOLE_SECONDS,
+    'exfat-fuse': _FAT._replace(has_unique_inodes=False),  # inodes in the order of looking
+    'fusefat': _FAT._replace(has_unique_inodes=False),
+    'fuseiso': _UNKNOWN,  # inodes in the order of looking
+}
+# What a driver in user space is, when it does not say, by the first bytes of what it reads.
+_MAGIC = (
+    (3, b'NTFS    ', 'ntfs-3g'),
+    (3, b'EXFAT   ', 'exfat-fuse'),
+    (1080, b'\x53\xef', 'fuse2fs'),
+    (0, b'hsqs', 'squashfuse'),
+    (32769, b'CD001', 'fuseiso'),
+)
+_MAGIC_BYTES = 32774
+_SUBTYPES = {'fuse.' + name: name for name in ('fuse2fs', 'ntfs-3g', 'squashfuse', 'exfat-fuse', 'fusefat', 'fuseiso')}
+_SUBTYPES |= {f'fuse.ext{number}': 'fuse2fs' for number in '234'}
+_SUBTYPES |= {'fuse.lowntfs-3g': 'ntfs-3g', 'fuse.exfat': 'exfat-fuse'}
+# Those whose statfs gives a number made of their UUID, and not of the device that they happen to be on.
+_FSID_IS_UUID = frozenset('ext2 ext3 ext4 btrfs ntfs3 zfs overlay'.split())
+_IMMUTABLE = frozenset('squashfs squashfuse cramfs romfs iso9660 fuseiso erofs'.split())
+# Options that change which names and metadata there are: what was seen with others does not count.
+_VIEWS = ('norock', 'nojoliet', 'nouser_xattr', 'noacl', 'upperdir=')
+_LOCAL_TIME = frozenset('vfat msdos exfat hfs'.split())
 
 
 class Filesystem(NamedTuple):
@@ -26,52 +81,107 @@ class Filesystem(NamedTuple):
     uuid: str  # '' when nobody tells
     root: bytes  # directory of the filesystem that is mounted at mount_point
     mount_point: bytes
-    identity: str  # the same for the same filesystem wherever it is mounted
+    identity: str  # the same for the same filesystem wherever it is mounted; '' when that cannot be told
     granularity_ns: int  # two changes closer than this may bear the same time
     has_stable_inodes: bool
     has_true_ctime: bool
+    has_unique_inodes: bool = True
+    driver: str = ''  # 'kernel', or the name of a program; '' for one in user space that is not known
+    label: bytes = b''
+    size: int = -1  # bytes
+    zone_ns: int = 0  # what the driver adds to the local times on the drive
+    drives: tuple[drive.Drive, ...] = ()
+    twin: str = ''  # another device mounted now that says that it is the same filesystem
+
+    @property
+    def may_be_endless(self) -> bool:
+        """Whether it may go round in a circle that neither the kernel nor inode numbers show."""
+        return not self.has_unique_inodes and self.type != 'overlay'
+
+    @property
+    def is_read_only(self) -> bool:
+        return 'ro' in self.options.split(',')
 
     def inner_path(self, path: bytes) -> bytes:
         """An absolute path below mount_point, as a path from the top of the filesystem itself."""
-        below = path[len(self.mount_point) :] if self.mount_point != b'/' else path
-        return os.path.normpath(self.root + b'/' + below).replace(b'//', b'/')
+        return _inside(self.root, self.mount_point, path)
 
     def mount_line(self, path: bytes, skipped: bool = False) -> str:
         """The value of a snapshot's mount line; path is from the top of the snapshot."""
         pairs = [
             ('path', quote.quote(path or b'.')),
             ('type', self.type),
+            ('driver', self.driver),
             ('device', quote.quote(os.fsencode(self.device))),
             ('options', quote.quote(os.fsencode(self.options))),
-            ('uuid', self.uuid),
+            ('uuid', quote.quote(os.fsencode(self.uuid))),
+            ('label', quote.quote(self.label)),
             ('root', quote.quote(self.root)),
-            ('access', 'ro' if 'ro' in self.options.split(',') else 'rw'),
+            ('size', str(self.size) if self.size >= 0 else ''),
+            ('access', 'ro' if self.is_read_only else 'rw'),
             ('granularity_ns', str(self.granularity_ns)),
+            ('drives', ','.join(quote.quote(each.device) for each in self.drives)),
             ('skipped', 'yes' if skipped else ''),
         ]
         return ' '.join(f'{name}={text}' for name, text in pairs if text)
 
 
+class _Mount(NamedTuple):
+    """A line of mountinfo."""
+
+    point: bytes
+    root: bytes  # within the filesystem
+    type: str
+    source: str
+    options: str
+    number: bytes  # of its device, as major:minor
+
+
 def filesystem(path: bytes, fd: int) -> Filesystem:
     """The filesystem that path (absolute, no symlinks) is on; fd: path, open."""
-    best = None
-    for mount in _mounts():
-        if _is_below(path, mount[0]) and (best is None or len(mount[0]) >= len(best[0])):
-            best = mount
-    point, root, type, source, options = best or (b'/', b'/', 'unknown', 'none', '')
-    uuid = _uuid(source)
+    mounts = _mounts()
+    mount = _innermost(mounts, path)
+    driver, kind = _driver(mount, fd)
+    trust = _trust(mount, kind, fd)
+    volume = drive.volume(mount.source, mount.type, fd)
+    size, fsid = _statistics(fd)
+    twin = _twin(mount, volume.uuid, mounts)
+    drives = tuple(drive.drives(mount.source))
     return Filesystem(
-        type,
-        source,
-        options,
-        uuid,
-        root,
-        point,
-        _identity(fd, type, source, uuid),
-        granularity_ns(type),
-        type not in _FAT and not type.startswith('fuse'),
-        type not in _FAT,
+        mount.type,
+        mount.source,
+        mount.options,
+        volume.uuid,
+        mount.root,
+        mount.point,
+        _identity(mount, kind, volume.uuid, size, fsid, trust, drives, twin),
+        trust.granularity_ns,
+        trust.has_stable_inodes,
+        trust.has_true_ctime,
+        trust.has_unique_inodes,
+        driver,
+        volume.label,
+        size,
+        _zone_ns(mount),
+        drives,
+        twin,
     )
+
+
+def where(path: bytes) -> tuple[bytes, bytes]:
+    """(device as mountinfo has it, path within the filesystem) of an absolute path: the same for a bind mount of it."""
+    mount = _innermost(_mounts(), path)
+    return mount.number, _inside(mount.root, mount.point, path)
+
+
+def points_below(path: bytes) -> dict[bytes, bytes]:
+    """The mount points below an absolute path, each with the number of its device as mountinfo has it."""
+    return {mount.point: mount.number for mount in _mounts() if mount.point != path and _is_below(mount.point, path)}
+
+
+def _inside(root: bytes, point: bytes, path: bytes) -> bytes:
+    below = path[len(point) :] if point != b'/' else path
+    return os.path.normpath(root + b'/' + below).replace(b'//', b'/')
 
 
 def place(inner_path: bytes) -> bytes:
@@ -87,14 +197,139 @@ def place_below(parent: bytes, name: bytes) -> bytes:
     return hashlib.sha256(parent + name).digest()
 
 
-def granularity_ns(type: str) -> int:
-    if type in _FAT:
-        return 2_000_000_000
-    return 1_000_000_000 if type in _WHOLE_SECONDS or type.startswith('fuse') else _CLOCK_TICK_NS
+def _innermost(mounts: list[_Mount], path: bytes) -> _Mount:
+    """The mount that an absolute path is on."""
+    best = None
+    for mount in mounts:
+        if _is_below(path, mount.point) and (best is None or len(mount.point) >= len(best.point)):
+            best = mount
+    return best or _Mount(b'/', b'/', 'unknown', 'none', '', b'')
 
 
-def _mounts() -> list[tuple[bytes, bytes, str, str, str]]:
-    """(mount point, root within the filesystem, type, source, options) of every mount, later ones on top."""
+def _driver(mount: _Mount, fd: int) -> tuple[str, str]:
+    """(name to be told, key of _TRUST)."""
+    if mount.type != 'fuse' and mount.type != 'fuseblk' and not mount.type.startswith('fuse.'):
+        return 'kernel', mount.type
+    if mount.type in _SUBTYPES:
+        return (_SUBTYPES[mount.type],) * 2
+    if mount.type.startswith('fuse.'):
+        return mount.type[5:], mount.type
+    try:
+        os.getxattr(fd, 'system.ntfs_attrib')
+        return 'ntfs-3g', 'ntfs-3g'
+    except OSError:
+        pass
+    start = drive.first_bytes(mount.source, _MAGIC_BYTES)
+    name = next((name for at, magic, name in _MAGIC if start[at : at + len(magic)] == magic), '')
+    return name, name or mount.type
+
+
+def _trust(mount: _Mount, kind: str, fd: int) -> Trust:
+    """What the table says, and what can be seen: a filesystem may keep whole seconds without having to."""
+    trust = _TRUST.get(kind)
+    if trust is None:
+        # an unknown driver of the kernel keeps its inodes, but whether they tell directories apart is another question
+        trust = _UNKNOWN if mount.type.startswith('fuse') else Trust(has_unique_inodes=False)
+    if kind in ('cifs', 'smb3') and 'serverino' not in mount.options.split(','):
+        trust = trust._replace(has_stable_inodes=False)
+    try:
+        has_fractions = os.fstat(fd).st_ctime_ns % _SECOND != 0
+    except OSError:
+        has_fractions = False
+    if not has_fractions and trust.granularity_ns < _SECOND:  # as ext4 with inodes of 128 bytes
+        trust = trust._replace(granularity_ns=_SECOND)
+    return trust
+
+
+def _statistics(fd: int) -> tuple[int, int]:
+    """(size in bytes, f_fsid) of the filesystem; -1 and 0 where it does not tell."""
+    try:
+        status = os.statvfs(fd)
+    except OSError:
+        return -1, 0
+    return status.f_blocks * status.f_frsize, status.f_fsid
+
+
+def _identity(
+    mount: _Mount, kind: str, uuid: str, size: int, fsid: int, trust: Trust, drives: tuple[drive.Drive, ...], twin: str
+) -> str:
+    """What the scan cache knows a filesystem by.
+
+    Its UUID and size, and serial numbers of the drive: a copy of a drive has the UUID, too, but may have been read
+    with other errors.  A device's name is none: the next drive gets it.  Never the mount point or st_dev.
+    """
+    name = uuid or (f'{fsid:x}' if fsid and mount.type in _FSID_IS_UUID else '')
+    mark = drive.mark(mount.source, drives)
+    if kind in _IMMUTABLE and not name:
+        start = drive.first_bytes(mount.source, 4096)
+        name = hashlib.sha256(start).hexdigest()[:32] if start else ''
+    if not name and not drive.is_device(mount.source) and re.search('[/:]', mount.source):
+        name = mount.source  # a server's, or a directory shown once more
+    if not name and not mark:
+        if not (trust.has_stable_inodes and trust.has_true_ctime):
+            return ''
+        name = mount.source  # inodes and ctimes are as good as a name
+    image = drive.image_of(mount.source, drives) if 'ro' in mount.options.split(',') else ''
+    if image:  # which nobody changes by way of this mount: when it changes, a better copy took its place
+        mark += f'@{os.stat(image).st_mtime_ns}'
+    views = ','.join(option for option in mount.options.split(',') if option.startswith(_VIEWS))
+    parts = (kind, name, str(size), mark, views, f'beside {mount.source}' if twin else '')
+    return ':'.join(parts).rstrip(':')
+
+
+def _twin(mount: _Mount, uuid: str, mounts: list[_Mount]) -> str:
+    """The source of another mounted filesystem with that UUID, which then is a copy; '' as a rule."""
+    if not uuid or not drive.is_device(mount.source):
+        return ''
+    for other in mounts:
+        if other.type != mount.type or other.number == mount.number or other.source == mount.source:
+            continue
+        if not drive.is_device(other.source):
+            continue
+        try:
+            fd = os.open(other.point, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if drive.volume(other.source, other.type, fd).uuid == uuid:
+                return other.source
+        finally:
+            os.close(fd)
+    return ''
+
+
+def _zone_ns(mount: _Mount) -> int:
+    """What a driver of a filesystem that holds local times adds to make them UTC (fs/fat/misc.c, fs/hfs/hfs_fs.h)."""
+    if mount.type not in _LOCAL_TIME:
+        return 0
+    minutes = None
+    for option in mount.options.split(','):
+        word, _, value = option.partition('=')
+        if option == 'tz=UTC':
+            minutes = 0
+        elif word == 'time_offset' and re.fullmatch('-?[0-9]{1,4}', value):
+            minutes = -int(value)
+    if minutes is None:
+        uses_system = mount.type != 'exfat' or 'sys_tz' in mount.options.split(',')
+        minutes = _minutes_west() if uses_system else 0
+    return minutes * 60 * _SECOND
+
+
+def _minutes_west() -> int:
+    """The kernel's own time zone: minutes from its local time to UTC.  It is set at boot, and not by TZ."""
+    import ctypes
+
+    zone = (ctypes.c_int * 2)()
+    try:
+        if ctypes.CDLL(None).gettimeofday(None, ctypes.byref(zone)):
+            return 0
+    except (OSError, AttributeError):
+        return 0
+    return zone[0]
+
+
+def _mounts() -> list[_Mount]:
+    """Every mount, later ones on top."""
     mounts = []
     try:
         with open('/proc/self/mountinfo', 'rb') as file:
@@ -106,7 +341,7 @@ def _mounts() -> list[tuple[bytes, bytes, str, str, str]]:
                 options = b','.join((fields[5], words[-1])).decode('ascii', 'replace').split(',')
                 source = os.fsdecode(_unescape(words[1]))
                 point, root, type = _unescape(fields[4]), _unescape(fields[3]), words[0].decode('ascii', 'replace')
-                mounts.append((point, root, type, source, ','.join(dict.fromkeys(options))))
+                mounts.append(_Mount(point, root, type, source, ','.join(dict.fromkeys(options)), fields[2]))
     except OSError:
         pass
     return mounts
@@ -118,23 +353,3 @@ def _unescape(field: bytes) -> bytes:
 
 def _is_below(path: bytes, directory: bytes) -> bool:
     return path == directory or path.startswith(directory.rstrip(b'/') + b'/')
-
-
-def _uuid(source: str) -> str:
-    try:
-        device = os.stat(source).st_rdev
-        for name in os.listdir('/dev/disk/by-uuid'):
-            if device and os.stat('/dev/disk/by-uuid/' + name).st_rdev == device:
-                return name
-    except OSError:
-        pass
-    return ''
-
-
-def _identity(fd: int, type: str, source: str, uuid: str) -> str:
-    try:
-        status = os.statvfs(fd)
-    except OSError:
-        return f'{type}:{uuid or source}'
-    # ext4 and btrfs make f_fsid from their UUID; where it is 0 only the source's name is left
-    return f'{type}:{uuid or status.f_fsid or source}:{status.f_blocks * status.f_frsize}'

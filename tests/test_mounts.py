@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from chkfs import mounts
+from chkfs import drive, mounts
 
 LINE = '36 35 98:0 {root} {point} {options} shared:1 - {type} {source} {super}\n'
 
@@ -174,6 +174,12 @@ def test_a_mount_line_is_the_one_in_the_manual():
         'path=. type=ext4 device=/dev/sda\\0401 options=rw,noatime uuid=abc root=/sub\\040vol access=rw'
         ' granularity_ns=20000000'
     )
+    drives = (drive.Drive(b'/dev/sda'), drive.Drive(b'/dev/sdb'))
+    more = SAMPLE._replace(driver='kernel', label='Grün'.encode(), size=4096, drives=drives)
+    assert more.mount_line(b'') == (
+        'path=. type=ext4 driver=kernel device=/dev/sda\\0401 options=rw,noatime uuid=abc label=Gr\\303\\274n'
+        ' root=/sub\\040vol size=4096 access=rw granularity_ns=20000000 drives=/dev/sda,/dev/sdb'
+    )
     skipped = SAMPLE._replace(uuid='', options='ro').mount_line(b'a b', True)
     assert skipped == (
         'path=a\\040b type=ext4 device=/dev/sda\\0401 options=ro root=/sub\\040vol access=ro'
@@ -181,23 +187,206 @@ def test_a_mount_line_is_the_one_in_the_manual():
     )
 
 
-@pytest.mark.parametrize(
-    'type, granularity, inodes, ctimes',
-    [
-        ('ext4', 20_000_000, True, True),
-        ('vfat', 2_000_000_000, False, False),
-        ('exfat', 2_000_000_000, False, False),
-        ('fuseblk', 1_000_000_000, False, True),
-        ('fuse.sshfs', 1_000_000_000, False, True),
-        ('ext3', 1_000_000_000, True, True),
-        ('iso9660', 1_000_000_000, True, True),
-    ],
-)
-def test_each_filesystem_is_trusted_with_what_it_keeps(mountinfo, type, granularity, inodes, ctimes):
+def set_ctime(monkeypatch, ns):
+    """Every file has that ctime."""
+    real = os.fstat
+    monkeypatch.setattr(os, 'fstat', lambda fd: os.stat_result(tuple(real(fd))[:10], {'st_ctime_ns': ns}))
+
+
+TRUST = [  # type, granularity, stable inodes, true ctime, unique inodes
+    ('ext4', 20_000_000, True, True, True),
+    ('vfat', 2_000_000_000, False, False, True),
+    ('msdos', 2_000_000_000, False, False, True),
+    ('exfat', 20_000_000, False, False, True),
+    ('hfs', 1_000_000_000, True, False, True),
+    ('ext3', 1_000_000_000, True, True, True),
+    ('iso9660', 1_000_000_000, True, True, True),
+    ('udf', 20_000_000, True, True, True),
+    ('ntfs3', 20_000_000, True, True, True),
+    ('overlay', 20_000_000, True, True, False),
+    ('nfs4', 1_000_000_000, True, True, False),
+    ('cifs', 1_000_000_000, False, True, False),
+    ('fuse.ext4', 1_000_000_000, True, True, True),
+    ('fuseblk', 1_000_000_000, False, False, False),
+    ('fuse.sshfs', 1_000_000_000, False, False, False),
+    ('fuse.fuseiso', 1_000_000_000, False, False, False),
+]
+
+
+@pytest.mark.parametrize('type, granularity, inodes, ctimes, unique', TRUST)
+def test_each_filesystem_is_trusted_with_what_it_keeps(
+    mountinfo, monkeypatch, type, granularity, inodes, ctimes, unique
+):
     mountinfo(line('/', type=type))
+    set_ctime(monkeypatch, 10**18 + 1)
     found = filesystem(b'/')
     assert (found.granularity_ns, found.has_stable_inodes, found.has_true_ctime) == (granularity, inodes, ctimes)
-    assert mounts.granularity_ns(type) == granularity
+    assert found.has_unique_inodes == unique
+    assert found.may_be_endless == (not unique and type != 'overlay')
+
+
+def test_a_filesystem_that_shows_only_whole_seconds_is_taken_to_keep_no_more(mountinfo, monkeypatch):
+    mountinfo(line('/', type='ext4'))
+    set_ctime(monkeypatch, 10**18)
+    assert filesystem(b'/').granularity_ns == 10**9
+
+
+def test_the_inodes_of_a_server_count_where_they_are_the_servers(mountinfo):
+    mountinfo(line('/', type='cifs', super='rw,serverino'))
+    assert filesystem(b'/').has_stable_inodes
+
+
+# ---- drivers in user space ----
+
+
+@pytest.mark.parametrize(
+    'type, at, magic, driver',
+    [
+        ('fuse', 3, b'NTFS    ', 'ntfs-3g'),
+        ('fuse', 3, b'EXFAT   ', 'exfat-fuse'),
+        ('fuse', 1080, b'\x53\xef', 'fuse2fs'),
+        ('fuse', 0, b'hsqs', 'squashfuse'),
+        ('fuse', 32769, b'CD001', 'fuseiso'),
+        ('fuse', 0, b'nothing that is known', ''),
+        ('fuse.sshfs', 0, b'hsqs', 'sshfs'),
+        ('fuse.ext4', 0, b'', 'fuse2fs'),
+        ('fuse.lowntfs-3g', 0, b'', 'ntfs-3g'),
+        ('ext4', 0, b'', 'kernel'),
+    ],
+)
+def test_a_driver_is_told_by_its_name_or_by_what_it_reads(mountinfo, tmp_path, monkeypatch, type, at, magic, driver):
+    image = tmp_path / 'image'
+    image.write_bytes(bytes(at) + magic)
+    mountinfo(line('/', type=type, source=image))
+    monkeypatch.setattr(drive, 'volume', lambda source, type, fd: drive.Volume())
+    assert filesystem(b'/').driver == driver
+
+
+# ---- identity ----
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """disk(number, serial, uuid) makes every device one of that serial number and UUID; 8:1 is /dev/x."""
+
+    def insert(serial='', uuid='', devices=('/dev/x', '/dev/y'), file=''):
+        found = [drive.Drive(b'/dev/sd', serial=serial.encode(), backing=file.encode())]
+        monkeypatch.setattr(drive, 'is_device', lambda source: source in devices)
+        monkeypatch.setattr(drive, 'volume', lambda source, type, fd: drive.Volume(uuid))
+        monkeypatch.setattr(drive, 'drives', lambda source: found if source in devices else [])
+        monkeypatch.setattr(drive, 'mark', lambda source, found: ','.join(os.fsdecode(d.serial) for d in found))
+        monkeypatch.setattr(drive, 'first_bytes', lambda source, size: b'')
+
+    return insert
+
+
+def test_an_identity_is_the_uuid_the_size_and_the_serial_number(mountinfo, disk):
+    mountinfo(line('/', source='/dev/x'))
+    disk('S1', 'U1')
+    here = filesystem(b'/').identity
+    mountinfo(line('/', source='/dev/y', options='ro', root='/sub'))
+    assert filesystem(b'/').identity == here
+    disk('S2', 'U1')
+    copy = filesystem(b'/').identity
+    disk('S1', 'U2')
+    assert len({here, copy, filesystem(b'/').identity}) == 3
+
+
+@pytest.mark.parametrize('type', ['vfat', 'exfat', 'fuseblk', 'fuse.fuseiso'])
+def test_where_nothing_tells_a_drive_from_the_next_one_there_is_no_identity(mountinfo, disk, type):
+    disk()
+    mountinfo(line('/', type=type, source='/dev/x'))
+    assert filesystem(b'/').identity == ''
+    mountinfo(line('/', type=type, source='word'))
+    assert filesystem(b'/').identity == ''
+
+
+def test_a_server_is_known_by_its_name(mountinfo, disk):
+    disk()
+    mountinfo(line('/', type='fuse.sshfs', source='host:/home'))
+    assert filesystem(b'/').identity.startswith('fuse.sshfs:host:/home:')
+
+
+def test_of_two_mounted_filesystems_with_one_uuid_neither_is_the_other(mountinfo, disk):
+    disk('', 'U1')
+    one = line('/', type='ext4', source='/dev/x')
+    mountinfo(one)
+    alone = filesystem(b'/')
+    two = line('/dev', type='ext4', source='/dev/y').replace('98:0', '98:1')
+    mountinfo(one, two)
+    first, second = filesystem(b'/'), filesystem(b'/dev/x')
+    assert (alone.twin, first.twin, second.twin) == ('', '/dev/y', '/dev/x')
+    assert len({alone.identity, first.identity, second.identity}) == 3
+
+
+def test_one_filesystem_mounted_twice_is_no_twin(mountinfo, disk):
+    disk('', 'U1')
+    mountinfo(line('/', source='/dev/x'), line('/dev', source='/dev/x'))
+    assert filesystem(b'/').twin == ''
+
+
+def test_a_read_only_image_that_was_changed_is_another_one(mountinfo, disk, tmp_path):
+    image = tmp_path / 'image'
+    image.write_bytes(b'x')
+    disk('', 'U1', file=str(image))
+    mountinfo(line('/', source='/dev/x', options='ro'))
+    os.utime(image, ns=(1, 1))
+    first = filesystem(b'/').identity
+    os.utime(image, ns=(2, 2))
+    assert filesystem(b'/').identity != first
+    mountinfo(line('/', source='/dev/x'))
+    writable = filesystem(b'/').identity
+    os.utime(image, ns=(3, 3))
+    assert filesystem(b'/').identity == writable
+
+
+def test_what_is_seen_with_other_options_is_another_thing(mountinfo, disk):
+    disk('', 'U1')
+    found = set()
+    for options in ('rw', 'ro', 'rw,noatime', 'rw,norock', 'rw,norock,nojoliet'):
+        mountinfo(line('/', type='iso9660', source='/dev/x', options=options, super=''))
+        found.add(filesystem(b'/').identity)
+    assert len(found) == 3
+
+
+# ---- local time ----
+
+
+@pytest.mark.parametrize(
+    'type, options, minutes',
+    [
+        ('vfat', 'rw', -60),
+        ('vfat', 'rw,tz=UTC', 0),
+        ('vfat', 'rw,time_offset=120', -120),
+        ('vfat', 'rw,time_offset=-330', 330),
+        ('msdos', 'rw', -60),
+        ('hfs', 'rw', -60),
+        ('exfat', 'rw', 0),
+        ('exfat', 'rw,sys_tz', -60),
+        ('exfat', 'rw,time_offset=60', -60),
+        ('ext4', 'rw', 0),
+    ],
+)
+def test_what_a_driver_adds_to_local_times_is_known(mountinfo, monkeypatch, type, options, minutes):
+    monkeypatch.setattr(mounts, '_minutes_west', lambda: -60)
+    mountinfo(line('/', type=type, super=options))
+    assert filesystem(b'/').zone_ns == minutes * 60 * 10**9
+
+
+def test_the_kernels_zone_is_a_number_of_minutes():
+    assert abs(mounts._minutes_west()) <= 15 * 60
+
+
+# ---- where ----
+
+
+def test_a_bind_mount_is_where_the_directory_is(mountinfo):
+    mountinfo(line('/'), line('/a/b', root='/c'), line('/d', type='xfs').replace('98:0', '98:1'))
+    assert mounts.where(b'/a/b/x') == mounts.where(b'/c/x') == (b'98:0', b'/c/x')
+    assert mounts.where(b'/d/x') == (b'98:1', b'/x')
+    assert mounts.points_below(b'/a') == {b'/a/b': b'98:0'}
+    assert mounts.points_below(b'/d') == {}
+    assert set(mounts.points_below(b'/')) == {b'/a/b', b'/d'}
 
 
 def test_the_kernels_own_filesystems_are_known():

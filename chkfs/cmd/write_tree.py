@@ -109,6 +109,7 @@ def _draft(source, name, started_ns, result, complete):
             ('damaged', str(result.damaged)),
             ('complete', complete),
             *(('mount', line) for line in result.mounts),
+            *(('drive', line) for line in result.drives),
             ('features', 'mode owner time link device hl'),
         ]
     )
