@@ -9,6 +9,7 @@ import copy
 import errno
 import hashlib
 import os
+import random
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -36,6 +37,7 @@ class Options(NamedTuple):
     one_file_system: bool = False
     patterns: exclude.Patterns | None = None
     exclude_caches: bool = False
+    rehash: float = 0.0  # share of the files, 0 to 1, to be read even when they seem not to have changed
     own_directories: dict[tuple[int, int], str] = {}  # (device, inode) of what is left out to what it is: the store
 
 
@@ -50,6 +52,7 @@ class Result:
         self.skipped = 0  # entries that could not be stored, or not whole
         self.changed = 0  # files that changed while they were read
         self.damaged = 0  # files of which some bytes could not be read
+        self.differing = 0  # files with other contents than before, though nothing else tells of a change
         self.mounts: list[str] = []  # values of mount lines
         self.drives: list[str] = []  # values of drive lines
 
@@ -60,7 +63,7 @@ class _Level:
     __slots__ = (
         *('filesystem', 'place', 'identity', 'path', 'parent', 'name', 'entries', 'below', 'directories', 'tags'),
         *('lines', 'done', 'waits_for', 'is_whole', 'unread', 'depth', 'kinds', 'own_tags'),
-        *('is_complete', 'listing', 'rounds'),
+        *('is_complete', 'listing', 'rounds', 'picked', 'expected'),
     )
 
     def __init__(
@@ -88,6 +91,8 @@ class _Level:
         self.unread = ''  # the tag that says why it could not be listed
         self.is_complete = True  # everything below that can be seen through this name was entered
         self.listing, self.rounds = b'', 0  # a digest of its entries, and how many directories above have the same
+        self.picked: frozenset[bytes] = frozenset()  # files to be read, whatever is known of them
+        self.expected: dict[bytes, str] = {}  # what is known of these
         self.own_tags = ''  # what the directory itself tells, each tag with a comma before it
         self.kinds = _kinds(filesystem)  # of metadata to ask for
 
@@ -373,9 +378,11 @@ class Ingest:
         """On the way up: recognises the directory, or begins to make its tree."""
         place = level.filesystem.identity, level.place
         known = self._cache.signature(*place)
+        if known and self._options.rehash:
+            level.picked = self._pick(level)
         if known and level.waits_for == 1 and level.is_whole and self._signature(level) == known[0]:
             sizes = [found.size for found in level.entries if found.kind == 'file']
-            if self._has_all(place, known[1], max(sizes, default=0)):
+            if not level.picked and self._has_all(place, known[1], max(sizes, default=0)):
                 self.result.files += len(sizes)
                 self.result.bytes += sum(sizes)
                 self._settle(self._close(level, known[1]))
@@ -384,6 +391,11 @@ class Ingest:
         self._begin_lines(fd, level, self._cache.files(*place) if known else {})
         self._settle(level)
 
+    def _pick(self, level: _Level) -> frozenset[bytes]:
+        """The files of a directory that are to be read again, at random."""
+        share = self._options.rehash
+        return frozenset(found.name for found in level.entries if found.kind == 'file' and random.random() < share)
+
     def _begin_lines(self, fd: int, level: _Level, old: dict[bytes, tuple[bytes, str]]) -> None:
         """Makes the tree's lines of all but subdirectories and files to be read, and has those read."""
         level.lines = [''] * len(level.entries)
@@ -391,17 +403,26 @@ class Ingest:
         for index, found in enumerate(level.entries):
             if found.kind == 'file':
                 row = old.get(found.name)
-                if row is not None and row[0] == found.record and self._writer.has_whole(row[1][:64], found.size):
-                    level.lines[index] = self._file_line(level, found, row[1])
-                else:
-                    wanted.append(index)
-                    if len(wanted) == _BATCH_FILES:
-                        self._want(fd, level, wanted)
-                        wanted = []
+                if row is not None and self._is_unchanged(level, found, row):
+                    if found.name not in level.picked:
+                        level.lines[index] = self._file_line(level, found, row[1])
+                        continue
+                    level.expected[found.name] = row[1]
+                wanted.append(index)
+                if len(wanted) == _BATCH_FILES:
+                    self._want(fd, level, wanted)
+                    wanted = []
             elif found.kind != 'dir':
                 level.lines[index] = self._other_line(fd, level, found)
         if wanted:
             self._want(fd, level, wanted)
+
+    def _is_unchanged(self, level: _Level, found: scan.Found, row: tuple[bytes, str]) -> bool:
+        """Whether a file is what a row of the scan cache says, and the store has it."""
+        if row[0] != found.record:
+            if not level.filesystem.keeps_local_time or not scan.is_same_but_for_zone(row[0], found.record):
+                return False
+        return self._writer.has_whole(row[1][:64], found.size)
 
     def _want(self, fd: int, level: _Level, indexes: list[int]) -> None:
         """Has the files of these entries read, here and now when they are big, else in a batch."""
@@ -571,9 +592,22 @@ class Ingest:
         tags = self._hard_link_tag(found) + self._gatherer.of_name(fd, name, level.kinds)
         return tree.format_lines(name, rest, tags.removeprefix(','))
 
+    def _compare(self, level: _Level, found: scan.Found, key: str) -> None:
+        """Says so when a file that was read for that is not what was known of it."""
+        known = level.expected.get(found.name, key)[:64]
+        if known != key:
+            self.result.differing += 1
+            path = quote.readable(level.path_of(found.name))
+            self._report(
+                f"'{path}' has other contents than before, though its size and times are the same: the drive, or "
+                f'something else, changed it silently; stored as it is now, before it was {known}'
+            )
+
     def _outcome_line(self, level: _Level, found: scan.Found, outcome: str | tuple) -> str:
         """The tree line of a file that has been read; '' for one that vanished."""
         if type(outcome) is str:
+            if level.expected:
+                self._compare(level, found, outcome[:64])
             return self._file_line(level, found, outcome)
         outcome = Outcome(*outcome)
         path = level.path_of(found.name)

@@ -94,6 +94,10 @@ class Filesystem(NamedTuple):
     twin: str = ''  # another device mounted now that says that it is the same filesystem
 
     @property
+    def keeps_local_time(self) -> bool:
+        return self.type in _LOCAL_TIME
+
+    @property
     def may_be_endless(self) -> bool:
         """Whether it may go round in a circle that neither the kernel nor inode numbers show."""
         return not self.has_unique_inodes and self.type != 'overlay'

@@ -49,7 +49,10 @@ class Status(NamedTuple):
 
 
 class Record(NamedTuple):
-    """size in bytes, times in ns since 1970; inode and ctime are 0 where the filesystem does not keep them."""
+    """size in bytes, times in ns since 1970; inode and ctime are 0 where the filesystem does not keep them.
+
+    Where it keeps local times, ctime is what the driver adds to these, in ns.
+    """
 
     size: int
     mtime_ns: int
@@ -75,6 +78,19 @@ def unpack(record: bytes) -> Record:
     return Record._make(fields(record))
 
 
+def is_same_but_for_zone(old: bytes, new: bytes) -> bool:
+    """Whether two records of a filesystem with local times differ only since another time zone counts now.
+
+    As the driver adds the same to every time, this is no guess.  Times that it did not shift are as good: it may have
+    kept them in memory, or the drive tells the zone (exFAT).
+    """
+    then, now = unpack(old), unpack(new)
+    shift_ns = now.ctime_ns - then.ctime_ns
+    if now.mtime_ns - then.mtime_ns not in (0, shift_ns):
+        return False
+    return then == now._replace(mtime_ns=then.mtime_ns, ctime_ns=then.ctime_ns)
+
+
 class Lister:
     """Lists directories of one source; remembers owners' names and the texts made of them."""
 
@@ -91,7 +107,7 @@ class Lister:
         names.sort()
         found, problems = [], []
         lstat, shared = os.stat, self._shared
-        inodes, ctimes = filesystem.has_stable_inodes, filesystem.has_true_ctime
+        inodes, ctimes, zone_ns = filesystem.has_stable_inodes, filesystem.has_true_ctime, filesystem.zone_ns
         for name in names:
             try:
                 status = lstat(name, dir_fd=fd, follow_symlinks=False)
@@ -101,7 +117,7 @@ class Lister:
             mode, inode, device, links, uid, gid, size, *_ = status
             kind, attributes = shared.get((mode, uid, gid)) or self.share(mode, uid, gid)
             mtime_ns, ctime_ns = status.st_mtime_ns, status.st_ctime_ns if ctimes else 0
-            record = pack(size, mtime_ns, ctime_ns, inode if inodes else 0, status.st_rdev)
+            record = pack(size, mtime_ns, ctime_ns or zone_ns, inode if inodes else 0, status.st_rdev)
             linked = (device, inode) if links > 1 and kind != 'dir' else None
             found.append(Found(name, kind, attributes, record, size, mtime_ns, ctime_ns, linked))
         return found, problems
@@ -117,7 +133,8 @@ class Lister:
         """The same for one entry of which there is a fresh lstat."""
         size, mtime_ns = status.st_size, status.st_mtime_ns
         ctime_ns = status.st_ctime_ns if filesystem.has_true_ctime else 0
-        record = pack(size, mtime_ns, ctime_ns, status.st_ino if filesystem.has_stable_inodes else 0, status.st_rdev)
+        inode = status.st_ino if filesystem.has_stable_inodes else 0
+        record = pack(size, mtime_ns, ctime_ns or filesystem.zone_ns, inode, status.st_rdev)
         kind, attributes = self.share(status.st_mode, status.st_uid, status.st_gid)
         linked = (status.st_dev, status.st_ino) if status.st_nlink > 1 and kind != 'dir' else None
         return Found(name, kind, attributes, record, size, mtime_ns, ctime_ns, linked)

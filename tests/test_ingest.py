@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from chkfs import cache, errors, exclude, key, metadata, mounts, tree
+from chkfs import cache, errors, exclude, ingest, key, metadata, mounts, tree
 from chkfs import ingest as ingests
 from chkfs import store as stores
 from chkfs import writer as writers
@@ -1165,3 +1165,147 @@ def test_a_listed_file_that_lost_a_piece_is_read_again(store, backup, source, la
     assert second.result.read_bytes == os.path.getsize(path)
     assert second.result.root == first.result.root
     assert healed.objects.has('blob', piece)
+
+
+# ---- local times ----
+
+
+@pytest.fixture
+def zoned(monkeypatch):
+    """zoned(hours) says that the source is on FAT, and the driver adds so much to its local times."""
+    real = mounts.filesystem
+    lie = {'type': 'vfat', 'granularity_ns': 2 * 10**9, 'has_stable_inodes': False, 'has_true_ctime': False}
+
+    def set_zone(hours):
+        zone_ns = hours * 3600 * 10**9
+        monkeypatch.setattr(mounts, 'filesystem', lambda path, fd: real(path, fd)._replace(zone_ns=zone_ns, **lie))
+
+    return set_zone
+
+
+def test_when_the_clocks_are_put_forward_nothing_is_read_and_the_new_times_are_stored(backup, source, zoned, later):
+    zoned(0)
+    for name in (b'one', b'two'):
+        write(source, name, data=b'data')
+    assert backup(source).result.read_bytes == 8
+    zoned(-1)
+    for name in (b'one', b'two'):
+        os.utime(os.path.join(source, name), ns=(OLD - 3600 * 10**9,) * 2)
+    found = backup(source)
+    assert found.result.read_bytes == 0
+    assert {entry.time_ns for entry in found.entries.values()} == {OLD - 3600 * 10**9}
+
+
+def test_a_file_that_was_written_an_hour_later_is_read(backup, source, zoned, later):
+    zoned(0)
+    write(source, b'every-hour', data=b'first!')
+    backup(source)
+    write(source, b'every-hour', data=b'second', time_ns=OLD + 3600 * 10**9)
+    assert backup(source).read(b'every-hour') == b'second'
+
+
+# ---- rehash ----
+
+
+def corrupt(source, name, data):
+    """Other contents, and lstat tells nothing of it: as a drive does that loses data."""
+    path = os.path.join(source, name)
+    before = os.stat(path)
+    with open(path, 'r+b') as file:
+        file.write(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_rehash_reads_everything_and_tells_what_changed_silently(backup, source, fat, later):
+    for name in (b'bad', b'good', b'sub/good'):
+        write(source, name, data=b'data')
+    first = backup(source)
+    corrupt(source, b'bad', b'dota')
+    assert backup(source).read(b'bad') == b'data'  # nothing else can tell
+    found = backup(source, rehash=1.0)
+    assert found.result.read_bytes == 12 and found.result.differing == 1
+    assert found.read(b'bad') == b'dota'
+    (line,) = found.lines
+    assert line.startswith("'bad' has other contents than before") and line.endswith(first.entries[b'bad'].key)
+    assert backup(source).read(b'bad') == b'dota'
+    again = backup(source, rehash=1.0)
+    assert again.lines == [] and again.result.differing == 0
+
+
+def test_a_change_that_shows_is_no_silent_one(backup, source, later):
+    write(source, b'file', data=b'data')
+    backup(source)
+    write(source, b'file', data=b'more', time_ns=OLD + 10**9)
+    found = backup(source, rehash=1.0)
+    assert found.lines == [] and found.read(b'file') == b'more'
+
+
+def test_a_sample_is_a_part(backup, source, later, monkeypatch):
+    for number in range(10):
+        write(source, b'%d' % number, data=b'data')
+    backup(source)
+    draws = iter([0.0, 0.29, 0.3, 0.9] + 6 * [0.5])
+    monkeypatch.setattr('random.random', lambda: next(draws))
+    assert backup(source, rehash=0.3).result.read_bytes == 8
+
+
+def test_a_directory_of_which_nothing_is_in_the_sample_is_not_read(backup, source, later, monkeypatch):
+    write(source, b'file', data=b'data')
+    first = backup(source)
+    monkeypatch.setattr('random.random', lambda: 0.5)
+    found = backup(source, rehash=0.3)
+    assert found.result.read_bytes == 0 and found.result.root == first.result.root
+    assert (found.result.files, found.result.bytes) == (1, 4)
+
+
+# ---- what inodes do not tell ----
+
+
+@pytest.fixture
+def vague(monkeypatch):
+    """The source is on a filesystem whose inodes mean nothing."""
+    real = mounts.filesystem
+    lie = {'type': 'fuse', 'has_stable_inodes': False, 'has_true_ctime': False, 'has_unique_inodes': False}
+    monkeypatch.setattr(mounts, 'filesystem', lambda path, fd: real(path, fd)._replace(**lie))
+
+
+def nest(source, depth, *files):
+    """Directories within each other that all look the same."""
+    path = source
+    for _ in range(depth):
+        path = os.path.join(path, b'd')
+        os.mkdir(path)
+        for name in files:
+            write(path, name)
+        os.utime(path, ns=(OLD, OLD))
+    for directory, _, _ in os.walk(source):
+        os.utime(directory, ns=(OLD, OLD))
+
+
+def test_directories_that_look_the_same_in_each_other_end_somewhere(backup, source, vague):
+    nest(source, 30, b'file')
+    found = backup(source)
+    (path,) = [path for path, entry in found.entries.items() if entry.tag('unread')]
+    assert found.entries[path].tag('unread') == 'ELOOP'
+    assert path.count(b'd') == 9 and found.result.skipped == 1
+    assert 'an endless circle?' in found.lines[0]
+
+
+def test_where_inodes_tell_they_do_not(backup, source):
+    nest(source, 30, b'file')
+    found = backup(source)
+    assert found.result.files == 30 and found.result.skipped == 0
+
+
+def test_a_directory_alone_in_a_directory_is_no_circle(backup, source, vague):
+    nest(source, 100)
+    assert len(backup(source).entries) == 100
+
+
+def test_a_path_that_is_too_long_ends_the_walk(backup, source, vague, monkeypatch):
+    monkeypatch.setattr(ingest, '_LONGEST_WAY', 20)
+    nest(source, 30)
+    found = backup(source)
+    (path,) = [path for path, entry in found.entries.items() if entry.tag('unread')]
+    assert len(path) == 21 and found.entries[path].tag('unread') == 'ENAMETOOLONG'
+    assert found.result.skipped == 1

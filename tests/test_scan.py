@@ -195,3 +195,24 @@ def test_an_inode_number_of_64_bits_is_listed(source, monkeypatch):
 
     monkeypatch.setattr(os, 'stat', large)
     assert one(source, b'file').name == b'file'
+
+
+HOUR = 3600 * 10**9
+
+
+@pytest.mark.parametrize(
+    'old, new, is_same',
+    [
+        ((5, 0, 0, 0, 0), (5, HOUR, HOUR, 0, 0), True),  # the zone moved, and all times with it
+        ((5, 0, 0, 0, 0), (5, 0, HOUR, 0, 0), True),  # a time that the driver had in memory
+        ((5, HOUR, HOUR, 0, 0), (5, 0, 0, 0, 0), True),
+        ((5, 0, 0, 0, 0), (5, HOUR, 0, 0, 0), False),  # changed an hour later, to the second
+        ((5, 0, 0, 0, 0), (5, HOUR + 2 * 10**9, HOUR, 0, 0), False),
+        ((5, 0, 0, 0, 0), (5, -HOUR, HOUR, 0, 0), False),
+        ((5, 0, 0, 0, 0), (6, HOUR, HOUR, 0, 0), False),
+        ((5, 0, 0, 7, 0), (5, HOUR, HOUR, 8, 0), False),
+        ((5, 0, 0, 0, 1), (5, HOUR, HOUR, 0, 2), False),
+    ],
+)
+def test_another_time_zone_is_no_change_of_a_file(old, new, is_same):
+    assert scan.is_same_but_for_zone(scan.pack(*old), scan.pack(*new)) == is_same

@@ -7,7 +7,8 @@ from chkfs import cli, earlier, errors, exclude, ingest, refs, revision, salvage
 
 USAGE = (
     'chkfs-write-tree [-qvx] [--root | --draft] [-n NAME] [--checkpoints]\n'
-    '                        [--exclude PATTERN] [--exclude-from FILE] [--exclude-caches] DIR'
+    '                        [--exclude PATTERN] [--exclude-from FILE] [--exclude-caches]\n'
+    '                        [--rehash | --rehash-sample PERCENT] DIR'
 )
 
 
@@ -31,6 +32,9 @@ def add_walk_options(parser):
     parser.add_argument(
         '--exclude-caches', action='store_true', help='of directories with a CACHEDIR.TAG keep only that'
     )
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument('--rehash', action='store_true', help='read every file, changed or not')
+    group.add_argument('--rehash-sample', metavar='PERCENT', help='read so many files at random, changed or not')
 
 
 def run(args):
@@ -66,7 +70,8 @@ def run(args):
         cli.write(_draft(source, name, started_ns, result, 'yes').format())
     else:
         print(result.root if args.root else tree.parse_line(result.root).key)
-    return errors.PARTIAL if result.skipped or result.changed or result.damaged else errors.DONE
+    is_perfect = not (result.skipped or result.changed or result.damaged or result.differing)
+    return errors.DONE if is_perfect else errors.PARTIAL
 
 
 def _walk_options(args, store):
@@ -78,7 +83,19 @@ def _walk_options(args, store):
         except OSError as error:
             raise errors.Usage(f"cannot read patterns from '{name}': {errors.describe(error)}") from error
     patterns = exclude.Patterns(lines) if lines else None
-    return ingest.Options(args.one_file_system, patterns, args.exclude_caches, store.own_directories)
+    rehash = 1.0 if args.rehash else _share(args.rehash_sample or '0')
+    return ingest.Options(args.one_file_system, patterns, args.exclude_caches, rehash, store.own_directories)
+
+
+def _share(percent):
+    """A number of percent as a part of 1.  Raises Usage."""
+    try:
+        share = float(percent) / 100
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 1:
+        raise errors.Usage(f"'{percent}' is not a number of percent, 0 to 100")
+    return share
 
 
 def _before(store, name, source):
