@@ -1,5 +1,6 @@
 """Lists a live directory: names as bytes, sorted, each with what lstat tells, packed for comparing and keeping."""
 
+import errno
 import marshal
 import os
 import stat
@@ -91,6 +92,28 @@ def is_same_but_for_zone(old: bytes, new: bytes) -> bool:
     return then == now._replace(mtime_ns=then.mtime_ns, ctime_ns=then.ctime_ns)
 
 
+def _names(fd: int) -> list[bytes]:
+    return sorted(name.encode('utf-8', 'surrogateescape') for name in os.listdir(fd))
+
+
+def _apart(names: list[bytes]) -> tuple[list[bytes], list[tuple[bytes, OSError]]]:
+    """Each name once, and a problem for each that is there more often.
+
+    A damaged directory has such, and drivers make them of names that they cannot spell: only one can be reached.
+    """
+    error = OSError(errno.ENOTUNIQ, 'it is listed more than once, and only one of these can be reached')
+    return sorted(set(names)), [(name, error) for name, next in zip(names, names[1:]) if name == next]
+
+
+def _explain(problems: list[tuple[bytes, OSError]], fd: int) -> list[tuple[bytes, OSError]]:
+    """What is not found, but is listed once more, has not vanished: drivers list names that they cannot spell."""
+    if all(error.errno != errno.ENOENT for _, error in problems):
+        return problems
+    listed = set(_names(fd))
+    unspelt = OSError(errno.EILSEQ, 'it is listed, but not found by that name: mount options like iocharset may help')
+    return [(name, unspelt if error.errno == errno.ENOENT and name in listed else error) for name, error in problems]
+
+
 class Lister:
     """Lists directories of one source; remembers owners' names and the texts made of them."""
 
@@ -103,9 +126,10 @@ class Lister:
 
         Raises OSError when the directory cannot be listed.
         """
-        names = [name.encode('utf-8', 'surrogateescape') for name in os.listdir(fd)]
-        names.sort()
+        names = _names(fd)
         found, problems = [], []
+        if len(set(names)) < len(names):
+            names, problems = _apart(names)
         lstat, shared = os.stat, self._shared
         inodes, ctimes, zone_ns = filesystem.has_stable_inodes, filesystem.has_true_ctime, filesystem.zone_ns
         for name in names:
@@ -120,7 +144,7 @@ class Lister:
             record = pack(size, mtime_ns, ctime_ns or zone_ns, inode if inodes else 0, status.st_rdev)
             linked = (device, inode) if links > 1 and kind != 'dir' else None
             found.append(Found(name, kind, attributes, record, size, mtime_ns, ctime_ns, linked))
-        return found, problems
+        return found, _explain(problems, fd) if problems else problems
 
     def share(self, mode: int, uid: int, gid: int) -> tuple[str, str]:
         """(kind, attributes), made once for all entries of that mode and owner."""

@@ -1,5 +1,6 @@
 """scan: a directory as it is now, in an order and a form that can be compared."""
 
+import errno
 import os
 import socket
 
@@ -150,6 +151,38 @@ def test_what_cannot_be_looked_at_is_a_problem_and_the_rest_is_listed(source, mo
     found, problems = listed(source)
     assert [entry.name for entry in found] == [b'a', b'c']
     assert [(name, error.errno) for name, error in problems] == [(b'b', 5)]
+
+
+@pytest.fixture
+def listing(monkeypatch):
+    """listing(names) makes every directory list these, as a driver may."""
+    return lambda *names: monkeypatch.setattr(os, 'listdir', lambda fd: list(names))
+
+
+def test_a_name_that_is_listed_twice_is_there_once_and_a_problem(source, listing):
+    for name in (b'_', b'other'):
+        open(os.path.join(source, name), 'w').close()
+    listing('_', 'other', '_')
+    found, problems = listed(source)
+    assert [entry.name for entry in found] == [b'_', b'other']
+    assert [name for name, _ in problems] == [b'_']
+    assert 'more than once' in str(problems[0][1])
+
+
+def test_what_is_listed_but_never_found_has_not_vanished(source, listing):
+    open(os.path.join(source, b'other'), 'w').close()
+    listing('_', 'other')
+    found, problems = listed(source)
+    assert [entry.name for entry in found] == [b'other']
+    assert [name for name, _ in problems] == [b'_']
+    assert 'not found by that name' in str(problems[0][1])
+
+
+def test_what_is_listed_no_more_has_vanished(source, monkeypatch):
+    answers = [['gone', 'other'], ['other']]
+    open(os.path.join(source, b'other'), 'w').close()
+    monkeypatch.setattr(os, 'listdir', lambda fd: answers.pop(0))
+    assert [(name, error.errno) for name, error in listed(source)[1]] == [(b'gone', errno.ENOENT)]
 
 
 def test_a_directory_that_cannot_be_listed_is_an_oserror(source):
