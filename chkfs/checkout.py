@@ -261,7 +261,7 @@ class Checkout:
                 for fd in fds:
                     os.close(fd)
 
-    def _start_worker(self) -> Callable:
+    def _start_worker(self, give_up: Callable) -> Callable:
         """In a worker: a maker with its own cache connection and frames."""
         return self._maker.reopened().make
 

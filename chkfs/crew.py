@@ -22,6 +22,8 @@ MOST_DESCRIPTORS = 200  # of one job; Linux takes at most 253 in a message
 _LENGTHS = struct.Struct('<II')  # bytes of the record, number of descriptors
 _JOBS_AHEAD = 2  # the one that a worker is at, and one more so that it need not wait
 _WAIT_SECONDS = 0.5
+_STOP_MILLISECONDS = 30_000
+_KILL_MILLISECONDS = 2000
 _SEND = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL  # a worker that died is an error, not the death of its parent
 _STOP = signal.SIGUSR1  # unlike those that end us, it is not sent to a whole group by a person
 
@@ -32,37 +34,54 @@ class Crew:
     def __init__(
         self,
         count: int,
-        start: Callable[[], Callable],
+        start: Callable[[Callable[[object], None]], Callable],
         take_result: Callable[[object], None],
         idle: Callable[[], None] = lambda: None,
+        take_lost: Callable[[object, list], None] | None = None,
     ):
         """take_result is called in this process with what function returned, and must not submit.
 
         idle is called now and then while this process waits.  A worker closes the descriptors after each job.
+        A worker that can do no more may say so: start is called with a function that takes a last result, and ends
+        the worker; take_lost is called here with that and the jobs that are not done.
         An exception in a worker is an error of ours, and ends it: submit or finish then raise Error; an Error
         is raised here as it was raised there.
         """
-        self._take_result, self._idle = take_result, idle
-        self._workers: dict[socket.socket, int] = {}  # to jobs not yet answered
+        self._take_result, self._idle, self._take_lost = take_result, idle, take_lost
+        self._count, self._start = count, start
+        self._workers: dict[socket.socket, deque] = {}  # to jobs not yet answered
         self._results = deque()
-        self._pids = []
-        for _ in range(count):
+        self._pids: dict[socket.socket, int] = {}
+        self._lost_pids: list[int] = []
+        self.fill()
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a worker has given up."""
+        return len(self._workers) < self._count
+
+    def fill(self) -> None:
+        """Forks as many workers as there should be."""
+        while self.is_short:
             ours, theirs = socket.socketpair()
             pid = os.fork()
             if pid == 0:
                 for worker in (*self._workers, ours):
                     worker.close()
-                _work(theirs, start)
+                _work(theirs, self._start)
             theirs.close()
-            self._workers[ours] = 0
-            self._pids.append(pid)
+            self._workers[ours] = deque()
+            self._pids[ours] = pid
 
     def submit(self, job, fds: list[int]) -> None:
         """Hands a job to the worker with least to do, waiting while all have enough; closes the descriptors."""
         try:
-            while min(self._workers.values()) >= _JOBS_AHEAD:
+            while self._workers and self._least() >= _JOBS_AHEAD:
                 self._receive()
-            self._send(min(self._workers, key=self._workers.get), job, fds)
+            if self._workers:
+                self._send(min(self._workers, key=lambda worker: len(self._workers[worker])), job, fds)
+            else:
+                self._results.append((None, '', [job]))
         finally:
             for fd in fds:
                 os.close(fd)
@@ -70,7 +89,7 @@ class Crew:
 
     def submit_to_all(self, job) -> None:
         """Hands one job to every worker, behind what each has to do."""
-        for worker in self._workers:
+        for worker in list(self._workers):
             self._send(worker, job, [])
         self._take_results()
 
@@ -84,18 +103,24 @@ class Crew:
         """Ends the workers: what one is still at meets a KeyboardInterrupt."""
         for worker in self._workers:
             worker.close()
-        for pid in self._pids:
+        for pid in self._pids.values():
             os.kill(pid, _STOP)
-        for pid in self._pids:
-            os.waitpid(pid, 0)
-        self._workers, self._pids = {}, []
+        for pid in (*self._pids.values(), *self._lost_pids):
+            _reap(pid)
+        self._workers, self._pids, self._lost_pids = {}, {}, []
+
+    def _least(self) -> int:
+        return min(map(len, self._workers.values()))
 
     def _send(self, worker: socket.socket, job, fds: list[int]) -> None:
         record = memoryview(marshal.dumps(job))
         header = [_LENGTHS.pack(len(record), len(fds))]
+        self._workers[worker].append(job)
         try:
             while record or header:
                 self._receive(worker)  # what it says is read first, so that the two never both wait to send
+                if worker not in self._workers:
+                    return
                 try:
                     if header:
                         worker.sendmsg(header, _rights(fds), _SEND)  # socket.send_fds() forgets the flags
@@ -106,7 +131,6 @@ class Crew:
                     pass
         except OSError as error:
             raise errors.Error('a worker process died') from error
-        self._workers[worker] += 1
 
     def _receive(self, writable: socket.socket | None = None) -> None:
         """Waits for results, or until a worker takes more; keeps the results for _take_results."""
@@ -119,25 +143,46 @@ class Crew:
             result = header and _read(worker, _LENGTHS.unpack(header)[0])
             if not result:
                 raise errors.Error('a worker process died')
-            self._workers[worker] -= 1
-            self._results.append(marshal.loads(result))
+            result, problem, gives_up = marshal.loads(result)
+            if gives_up:
+                self._results.append((result, problem, self._dismiss(worker)))
+            else:
+                self._workers[worker].popleft()
+                self._results.append((result, problem, None))
+
+    def _dismiss(self, worker: socket.socket) -> list:
+        """Ends a worker that gives up; its jobs."""
+        os.kill(self._pids[worker], signal.SIGKILL)
+        self._lost_pids.append(self._pids.pop(worker))
+        worker.close()
+        return list(self._workers.pop(worker))
 
     def _take_results(self) -> None:
         while self._results:
-            result, problem = self._results.popleft()
+            result, problem, lost = self._results.popleft()
             if problem:
                 raise errors.Error(problem)
-            self._take_result(result)
+            if lost is not None:
+                self._take_lost(result, lost)
+            else:
+                self._take_result(result)
 
 
-def _work(parent: socket.socket, start: Callable[[], Callable]) -> None:
+def _work(parent: socket.socket, start: Callable) -> None:
     """The life of a worker; never returns."""
     status = 1
+
+    def give_up(result) -> None:
+        try:
+            _answer(parent, result, '', True)
+        finally:
+            os._exit(0)
+
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # the parent decides, and closes the line
         signal.signal(_STOP, _stop)
-        function = start()
+        function = start(give_up)
         while True:
             header, fds, _, _ = socket.recv_fds(parent, _LENGTHS.size, MOST_DESCRIPTORS + 1)
             if not header:
@@ -152,13 +197,39 @@ def _work(parent: socket.socket, start: Callable[[], Callable]) -> None:
             finally:
                 for fd in fds:
                     os.close(fd)
-            record = marshal.dumps((result, problem))
-            parent.sendall(_LENGTHS.pack(len(record), 0) + record)
+            _answer(parent, result, problem, False)
         status = 0
     except (OSError, KeyboardInterrupt):
         pass  # the parent is gone, or going
     finally:
         os._exit(status)
+
+
+def _answer(parent: socket.socket, result, problem: str, gives_up: bool) -> None:
+    record = marshal.dumps((result, problem, gives_up))
+    parent.sendall(_LENGTHS.pack(len(record), 0) + record)
+
+
+def _reap(pid: int) -> None:
+    """Waits for a worker to end; one that is stuck is killed, and left to the system when even that does not help."""
+    for milliseconds in (_STOP_MILLISECONDS, _KILL_MILLISECONDS):
+        if _has_ended(pid, milliseconds):
+            os.waitpid(pid, 0)
+            return
+        os.kill(pid, signal.SIGKILL)
+
+
+def _has_ended(pid: int, milliseconds: int) -> bool:
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:  # a kernel before 5.3
+        return True
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(milliseconds))
+    finally:
+        os.close(fd)
 
 
 def _rights(fds: list[int]) -> list[tuple]:

@@ -30,7 +30,7 @@ def make():
 
     def make_one(function, count=2):
         results = []
-        crews.append(crew.Crew(count, lambda: function, results.append))
+        crews.append(crew.Crew(count, lambda give_up: function, results.append))
         return crews[-1], results
 
     yield make_one
@@ -53,7 +53,7 @@ def test_every_job_is_answered_by_another_process(make):
 
 
 def test_start_is_called_once_in_each_worker():
-    def start():
+    def start(give_up):
         calls = [0]
 
         def count(job, fds):
@@ -159,9 +159,9 @@ def test_descriptors_are_closed_even_when_the_worker_died(make, tmp_path):
 
 def test_closing_leaves_no_process_and_no_descriptor():
     before = descriptors()
-    made = crew.Crew(3, lambda: lambda job, fds: os.getpid(), lambda result: None)
+    made = crew.Crew(3, lambda give_up: lambda job, fds: os.getpid(), lambda result: None)
     made.submit(None, [])
-    pids = list(made._pids)
+    pids = list(made._pids.values())
     made.close()
     assert descriptors() == before
     for pid in pids:
@@ -178,7 +178,7 @@ def test_closing_interrupts_the_job_at_hand(tmp_path):
             (tmp_path / 'tidied up').touch()
             raise
 
-    made = crew.Crew(1, lambda: slow, lambda result: None)
+    made = crew.Crew(1, lambda give_up: slow, lambda result: None)
     made.submit(None, [])
     while not (tmp_path / 'begun').exists():
         time.sleep(0.01)
@@ -192,9 +192,73 @@ def test_a_worker_that_died_while_it_had_nothing_to_do_is_an_error(make):
         made, _ = make(lambda job, fds: None, 1)
         made.submit(None, [])
         made.finish()
-        os.kill(made._pids[0], signal.SIGKILL)
-        os.waitid(os.P_PID, made._pids[0], os.WEXITED | os.WNOWAIT)
+        os.kill(list(made._pids.values())[0], signal.SIGKILL)
+        os.waitid(os.P_PID, list(made._pids.values())[0], os.WEXITED | os.WNOWAIT)
         with pytest.raises(errors.Error, match='died'):
             made.submit(None, [])
     finally:
         signal.signal(signal.SIGPIPE, old)
+
+
+def giving_up(results, lost, count=2):
+    """A crew whose workers give up at a job that is 'stuck'."""
+
+    def start(give_up):
+        return lambda job, fds: give_up('last words') if job == 'stuck' else job
+
+    return crew.Crew(count, start, results.append, take_lost=lambda result, jobs: lost.append((result, jobs)))
+
+
+def test_a_worker_that_gives_up_leaves_its_jobs_to_others():
+    results, lost = [], []
+    made = giving_up(results, lost, 1)
+    try:
+        for job in (1, 'stuck', 2):
+            made.submit(job, [])
+        made.finish()
+        assert results == [1] and lost == [('last words', ['stuck', 2])]
+        assert made.is_short
+        made.submit(3, [])  # there is nobody to do it
+        made.finish()
+        assert lost[1:] == [(None, [3])]
+        made.fill()
+        made.submit(4, [])
+        made.finish()
+        assert results == [1, 4] and not made.is_short
+    finally:
+        made.close()
+
+
+def test_the_others_go_on_when_one_gives_up():
+    results, lost = [], []
+    made = giving_up(results, lost, 3)
+    try:
+        for job in range(100):
+            made.submit(job, [])
+            if job == 50:
+                made.submit('stuck', [])
+        made.finish()
+        ((words, jobs),) = lost
+        assert sorted([*results, *jobs], key=str) == sorted([*range(100), 'stuck'], key=str)
+        assert jobs[0] == 'stuck' and len(jobs) <= 2
+    finally:
+        made.close()
+
+
+def test_a_worker_that_does_not_end_is_killed(monkeypatch):
+    monkeypatch.setattr(crew, '_STOP_MILLISECONDS', 100)
+
+    def deaf(job, fds):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        os.write(fds[0], b'x')
+        time.sleep(1000)
+
+    made = crew.Crew(1, lambda give_up: deaf, lambda result: None)
+    ours, theirs = os.pipe()
+    (pid,) = made._pids.values()
+    made.submit(None, [theirs])
+    assert os.read(ours, 1) == b'x'
+    os.close(ours)
+    made.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -13,7 +13,7 @@ LAYERS = [
     ['key', 'quote', 'number'],
     ['tree', 'piecelist', 'ranges', 'naming'],
     ['snapshot', 'missing'],
-    ['publish', 'codec', 'chunker', 'descent', 'metadata', 'drive', 'exclude', 'crew', 'claims'],
+    ['publish', 'codec', 'chunker', 'descent', 'metadata', 'drive', 'exclude', 'crew', 'claims', 'patience', 'watch'],
     ['pack', 'rescue', 'holes', 'mounts'],
     ['cache', 'again'],
     ['objects'],
