@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import crew, errors, holes, missing, quote, ranges, tree, walk
+from chkfs import crew, errors, holes, missing, mounts, quote, ranges, tree, walk
 from chkfs.descent import Descent, open_below
 from chkfs.objects import WHOLE_BYTES, Objects
 
@@ -25,6 +25,7 @@ _NO_HARD_LINK = frozenset((errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EX
 _NO_MODES = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS))  # what filesystems without them say
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 _MOST_ZEROS = 256 << 20  # bytes of holes that are hashed to verify a whole file; of one with more, its pieces only
+RECURSION = ('symlink', 'skip', 'bind')  # what becomes of a directory that is another one again
 _BATCH_LINES = 2000
 _BATCH_BYTES = 1 << 20  # of paths
 _MANY_LINES = 2000  # from so many files on, workers are worth their start
@@ -94,6 +95,7 @@ class _Level(NamedTuple):
 class Checkout:
     """One restore.
 
+    inside is where in its snapshot the entry is that is restored, recursion one of RECURSION.
     report takes a line for each entry not restored, detail one for each attribute not set, and keep the entry's
     line, with what it lacks, as missing.File wants it.
     """
@@ -105,6 +107,8 @@ class Checkout:
         detail: Callable[[str], None] = lambda line: None,
         step: Callable[[bytes, 'Checkout'], None] = lambda path, checkout: None,
         keep: Callable[[str], None] = lambda line: None,
+        recursion: str = 'symlink',
+        inside: bytes = b'',
     ):
         self.files = 0
         self.bytes = 0
@@ -114,6 +118,8 @@ class Checkout:
         self._objects, self._report, self._detail, self._step, self._keep = objects, report, detail, step, keep
         # hl tag and contents to the path of the first name restored: a tag that lies costs a link, not contents
         self._first_links: dict[tuple[str, str], list[bytes]] = {}
+        self._recursion, self._inside = recursion, inside
+        self.binds: list[tuple[list[bytes], list[bytes], tree.Entry]] = []  # from, to, and the entry there
         self._top_fd = -1
         self._path = b''  # of the directory at hand
         self._is_alone = False  # whether all is one entry that is no directory
@@ -170,6 +176,7 @@ class Checkout:
                     names.pop()
             self._hand_out()
             self._settle()
+            self._bind()
         finally:
             descent.close()
 
@@ -306,6 +313,8 @@ class Checkout:
             if first is None or not self._link(fd, entry, first, path, outcome):
                 if entry.type == 'file':
                     self._maker.make_file(fd, path, entry, outcome)
+                elif entry.type == 'dir' and entry.tag('again') is not None:
+                    self._make_again(fd, path, entry, names, outcome)
                 else:
                     self._maker.make_other(fd, path, entry, names, outcome)
                 if hard_link is not None and not outcome.problems:
@@ -317,6 +326,37 @@ class Checkout:
         if outcome.lacks:
             outcome.keep(b'/'.join(names), self._line_to_keep(entry, first))
         self._take(outcome.pack())
+
+    def _make_again(self, fd: int, path: bytes, entry: tree.Entry, names: list[bytes], outcome: Outcome) -> None:
+        """A directory that is another one once more: a symlink to that, nothing, or a bind mount in the end."""
+        if self._recursion == 'skip':
+            return
+        first = quote.unquote(entry.tag('again'))
+        target = os.path.relpath(b'/' + first, b'/' + self._inside)
+        if target == b'..' or target.startswith(b'../'):
+            outcome.miss(path, f"it is '{quote.readable(first)}' again, which is not in what is restored here")
+        elif self._recursion == 'bind':
+            os.mkdir(entry.name, 0o700, dir_fd=fd)
+            self.binds.append(([] if target == b'.' else target.split(b'/'), [*names, entry.name], entry))
+        else:
+            fields = entry.fields | {'tags': 'again:' + quote.quote_tag(target)}
+            self._maker.make_other(fd, path, tree.Entry(entry.name, fields), names, outcome)
+
+    def _bind(self) -> None:
+        """Makes the bind mounts, when nothing more is to be made or set below them."""
+        for first, names, entry in self.binds:
+            outcome, fds = Outcome(), []
+            try:
+                for way in (first, names):
+                    fds.append(open_below(self._top_fd, way))
+                mounts.bind(*fds)
+            except OSError as error:
+                outcome.cannot_set('bind mount', b'/'.join(names), error)
+                outcome.keep(b'/'.join(names[:-1]), entry.line())
+            finally:
+                for fd in fds:
+                    os.close(fd)
+            self._take(outcome.pack())
 
     def _line_to_keep(self, entry: tree.Entry, first: list[bytes] | None) -> str:
         """The line of what was made, or not, in _restore_other: the tag hl names what there is to link to."""

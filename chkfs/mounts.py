@@ -13,6 +13,7 @@ PSEUDO = frozenset(
     'fusectl hugetlbfs mqueue binfmt_misc nsfs rpc_pipefs autofs selinuxfs'.split()
 )
 _CLOCK_TICK_NS = 20_000_000  # the kernel stamps files with a clock this coarse at worst
+_MS_BIND = 4096  # linux/mount.h
 _SECOND = 1_000_000_000
 
 
@@ -186,6 +187,17 @@ def points_below(path: bytes) -> dict[bytes, bytes]:
 def _inside(root: bytes, point: bytes, path: bytes) -> bytes:
     below = path[len(point) :] if point != b'/' else path
     return os.path.normpath(root + b'/' + below).replace(b'//', b'/')
+
+
+def bind(source_fd: int, target_fd: int) -> None:
+    """Mounts one open directory on another one; needs root.  Raises OSError."""
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    source, target = (f'/proc/self/fd/{fd}'.encode() for fd in (source_fd, target_fd))
+    if library.mount(source, target, None, ctypes.c_ulong(_MS_BIND), None):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def place(inner_path: bytes) -> bytes:

@@ -13,12 +13,13 @@ _STEP = re.compile(r'(?:~([0-9]{0,9})|@\{([0-9]{1,9})\})')
 class Target(NamedTuple):
     """What a name led to; entry is the tree line it stands on ('.' for a snapshot's root), None for a bare object.
 
-    type is '' and key None for an entry without contents (a symlink, a device).
+    type is '' and key None for an entry without contents (a symlink, a device).  path is where below the root it is.
     """
 
     type: str
     key: str | None
     entry: tree.Entry | None
+    path: bytes = b''
 
 
 def resolve(store: Store, text: str) -> Target:
@@ -28,7 +29,8 @@ def resolve(store: Store, text: str) -> Target:
     if not colon:
         return Target(type, key, None)
     root = root_entry(store, type, key)
-    return _target(walk.find(store.objects, root, path.encode('utf-8', 'surrogateescape')))
+    entry, real = walk.find_real(store.objects, root, path.encode('utf-8', 'surrogateescape'))
+    return _target(entry)._replace(path=real)
 
 
 def tree_of(store: Store, text: str) -> Target:

@@ -1,5 +1,6 @@
 """Reads stored trees: the entries of one, the entry at a path, all entries below one."""
 
+import os
 from collections.abc import Callable, Iterator
 
 from chkfs import errors, quote, ranges, tree
@@ -19,6 +20,26 @@ def entries(objects: Objects, key: str, report: Callable[[str], None] | None = N
                 raise
             report(f"tree '{key}': {error}")
     return found
+
+
+def find_real(objects: Objects, root: tree.Entry, path: bytes) -> tuple[tree.Entry, bytes]:
+    """(entry, its path) at a path below the root of a snapshot, where a directory that is another one again is that.
+
+    Raises NotFound.
+    """
+    here, real = root, b''
+    for name in path.split(b'/'):
+        if name in (b'', b'.'):
+            continue
+        here, real = find(objects, here, name), os.path.join(real, name)
+        again = here.tag('again') if here.type == 'dir' else None
+        if again is not None:
+            first = os.path.normpath(quote.unquote(again))
+            try:
+                here, real = find(objects, root, first), b'' if first == b'.' else first
+            except errors.NotFound:
+                pass  # the entry is all that there is
+    return here, real
 
 
 def find(objects: Objects, root: tree.Entry, path: bytes) -> tree.Entry:

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from chkfs import checkout, errors, holes, key, ranges, tree
+from chkfs import checkout, errors, holes, key, mounts, ranges, tree
 from chkfs import store as stores
 
 OLD = 10**18
@@ -22,10 +22,10 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
 class Restored:
     """One restore: where to, and what was said."""
 
-    def __init__(self, store, entry, path):
+    def __init__(self, store, entry, path, **options):
         self.path = path
         self.lines, self.details = [], []
-        self.work = checkout.Checkout(store.objects, self.lines.append, self.details.append)
+        self.work = checkout.Checkout(store.objects, self.lines.append, self.details.append, **options)
         self.work.restore(entry, path)
 
     def join(self, *names):
@@ -41,7 +41,10 @@ class Restored:
 
 @pytest.fixture
 def restore(store, tmp_path):
-    return lambda entry, name='out', store=store: Restored(store, entry, os.fsencode(tmp_path / name))
+    def restore_to(entry, name='out', store=store, **options):
+        return Restored(store, entry, os.fsencode(tmp_path / name), **options)
+
+    return restore_to
 
 
 @pytest.fixture
@@ -391,6 +394,51 @@ def test_a_directory_that_is_another_one_again_becomes_a_symlink_to_it(restore, 
     restored = restore(entry)
     assert os.readlink(restored.join(directory.encode(), b'x')) == target
     assert restored.lines == []
+
+
+@pytest.mark.parametrize(
+    'inside, again, target', [('sub', 'sub/a', b'a'), ('a/b', 'a/b', b'.'), ('sub', 'sub/../sub', b'.')]
+)
+def test_in_a_part_of_a_snapshot_it_leads_to_the_same_place(restore, make, inside, again, target):
+    restored = restore(make(f'./x type=dir mode=0755 tags=again:{again}'), inside=inside.encode())
+    assert os.readlink(restored.join(b'x')) == target
+
+
+@pytest.mark.parametrize('inside, again', [('sub', 'a'), ('sub', '.'), ('sub', 'submarine'), ('a/b', 'a')])
+@pytest.mark.parametrize('recursion', ['symlink', 'bind'])
+def test_what_it_is_again_may_be_outside_and_then_this_is_said(restore, make, inside, again, recursion):
+    entry = make(f'./x type=dir mode=0755 tags=again:{again}')
+    restored = restore(entry, inside=inside.encode(), recursion=recursion)
+    assert restored.names() == [] and restored.work.missing == 1
+    assert 'is not in what is restored here' in restored.lines[0]
+
+
+def test_it_may_be_skipped(restore, make):
+    restored = restore(make('./x type=dir mode=0755 tags=again:.'), recursion='skip')
+    assert restored.names() == [] and restored.lines == [] and restored.work.missing == 0
+
+
+def test_a_bind_mount_that_cannot_be_made_is_said(restore, make, monkeypatch):
+    def fail(source_fd, target_fd):
+        raise PermissionError(errno.EPERM, 'no')
+
+    monkeypatch.setattr(mounts, 'bind', fail)
+    restored = restore(make('./x type=dir mode=0755 tags=again:.'), recursion='bind')
+    assert restored.names() == [b'x'] and restored.work.unset == {'bind mount': 1}
+
+
+@AS_ROOT
+def test_it_may_be_a_bind_mount(restore, store, put, make):
+    put(store, 'blob', b'good')
+    inner = make('./x type=dir mode=0755 tags=again:.', file_line('file', b'good'))
+    restored = restore(make(dir_line('sub', inner.key), './y type=dir mode=0755 tags=again:sub'), recursion='bind')
+    try:
+        assert restored.work.unset == {} and restored.lines == []
+        assert restored.read(b'y', b'file') == b'good'
+        assert sorted(os.listdir(restored.join(b'sub', b'x'))) == [b'sub', b'y']
+    finally:
+        for point in (b'y', b'sub/x'):
+            subprocess.run(['umount', restored.join(point)], capture_output=True)
 
 
 def test_contents_come_from_any_form(make_store, put, tmp_path, restore):

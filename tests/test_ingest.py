@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from chkfs import cache, errors, exclude, ingest, key, metadata, mounts, tree
+from chkfs import cache, errors, exclude, key, metadata, mounts, tree
 from chkfs import ingest as ingests
 from chkfs import store as stores
 from chkfs import writer as writers
@@ -1303,7 +1303,7 @@ def test_a_directory_alone_in_a_directory_is_no_circle(backup, source, vague):
 
 
 def test_a_path_that_is_too_long_ends_the_walk(backup, source, vague, monkeypatch):
-    monkeypatch.setattr(ingest, '_LONGEST_WAY', 20)
+    monkeypatch.setattr(ingests, '_LONGEST_WAY', 20)
     nest(source, 30)
     found = backup(source)
     (path,) = [path for path, entry in found.entries.items() if entry.tag('unread')]

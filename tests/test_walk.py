@@ -160,3 +160,37 @@ def test_a_thousand_levels_are_walked_without_recursion(store):
     paths = [path for path, _ in walk.below(store.objects, found)]
     assert len(paths) == 1201 and paths[-1] == b'd/' * 1200 + b'bottom'
     assert walk.find(store.objects, root(found), paths[-1]).name == b'bottom'
+
+
+# ---- directories that are others again ----
+
+
+@pytest.fixture
+def looped(make):
+    again = [line(b'loop', 'type=dir mode=0755', 'again:.'), line(b'more', 'type=dir mode=0755', 'again:b/c')]
+    c = make(file_line(b'file'), line(b'gone', 'type=dir mode=0755', 'again:nowhere'))
+    found = make(dir_line(b'b', make(dir_line(b'c', c))), *again)
+    return tree.parse_line(f'. type=dir mode=0755 tags=tree:{found}')
+
+
+@pytest.mark.parametrize(
+    'path, real',
+    [
+        (b'', b''),
+        (b'b/c', b'b/c'),
+        (b'more', b'b/c'),
+        (b'more/file', b'b/c/file'),
+        (b'loop', b''),
+        (b'loop/loop/more//file', b'b/c/file'),
+        (b'more/gone', b'b/c/gone'),
+    ],
+)
+def test_a_directory_that_is_another_one_again_is_found_as_that(store, looped, path, real):
+    entry, found = walk.find_real(store.objects, looped, path)
+    assert found == real
+    assert entry == walk.find(store.objects, looped, real)
+
+
+def test_nothing_is_found_below_one_that_leads_nowhere(store, looped):
+    with pytest.raises(errors.NotFound):
+        walk.find_real(store.objects, looped, b'more/gone/x')

@@ -5,27 +5,32 @@ import shlex
 
 from chkfs import checkout, cli, errors, missing, quote, revision
 
-USAGE = 'chkfs-checkout-tree [-qv] [--missing FILE] TREEISH[:PATH] DEST'
+USAGE = 'chkfs-checkout-tree [-qv] [--missing FILE] [--recursion HOW] TREEISH[:PATH] DEST'
 
 
 def options(parser):
     cli.add_quiet_verbose(parser)
     parser.add_argument('--missing', metavar='FILE', help='list there what could not be set, not beside DEST')
+    parser.add_argument('--recursion', metavar='HOW', choices=checkout.RECURSION, default='symlink',
+                        help='what a directory that is another one again becomes: symlink, skip, bind')  # fmt: skip
     parser.add_argument('treeish', metavar='TREEISH[:PATH]', help='a tree, a snapshot, or a part of one; see chkfs(7)')
     parser.add_argument('destination', metavar='DEST', help='becomes the thing restored: absent, or an empty directory')
 
 
 def run(args):
     store = cli.open_store(args)
-    entry = revision.tree_of(store, args.treeish).entry
+    target = revision.tree_of(store, args.treeish)
+    entry = target.entry
     if entry is None:
         raise errors.NotFound(f"'{args.treeish}' is a bare blob: chkfs-cat-object prints it")
+    if args.recursion == 'bind' and os.geteuid():
+        raise errors.Usage('--recursion=bind needs root, to mount')
     report = cli.reporter(args)
     progress = cli.Progress(args)
     destination = os.fsencode(args.destination)
     lacking = missing.File(destination, args.missing and os.fsencode(args.missing))
     detail = report if args.verbose else lambda line: None
-    work = checkout.Checkout(store.objects, report, detail, progress, lacking.add)
+    work = checkout.Checkout(store.objects, report, detail, progress, lacking.add, args.recursion, target.path)
     try:
         work.restore(entry, destination)
     except errors.Interrupted:
@@ -40,6 +45,8 @@ def run(args):
     if work.damaged:
         report(f'{work.damaged} files are damaged: they could not be read wholly when they were stored')
     _say_what_is_missing(lacking, destination, report)
+    if work.binds and not args.quiet:
+        cli.say(f'{len(work.binds)} directories are bind mounts: umount -R before you remove them')
     if not args.quiet:
         cli.say(f'{work.files} files, {work.bytes} bytes restored')
     return errors.PARTIAL if work.missing or work.damaged or work.unset else errors.DONE

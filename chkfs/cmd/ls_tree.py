@@ -106,8 +106,16 @@ def _long(path, entry, shown, exact):
     owner = f'{fields.get("uname") or fields.get("uid", "-")} {fields.get("gname") or fields.get("gid", "-")}'
     size = fields.get('size') or fields.get('device', 'linux,-')[6:]
     head = f'{fields.get("mode", "-")} {_TYPES.get(entry.type, entry.type)} {entry.key or "-"} {owner} {size}'
-    tail = b' -> ' + shown(entry.link) if entry.type == 'link' and not exact else b''
+    tail = b'' if exact else _tail(entry, shown)
     return f'{head} {fields.get("time", "-")}\t'.encode() + shown(path) + tail
+
+
+def _tail(entry, shown):
+    """What is said after a name: where a link leads, and which directory this one is once more."""
+    if entry.type == 'link':
+        return b' -> ' + shown(entry.link)
+    again = entry.tag('again') if entry.type == 'dir' else None
+    return b' is ' + shown(quote.unquote(again)) + b' again' if again is not None else b''
 
 
 def _human(path, entry, shown, exact):
@@ -121,7 +129,7 @@ def _human(path, entry, shown, exact):
         when = time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(seconds))
     except (OverflowError, ValueError, OSError):
         when = f'@{seconds}'
-    tail = b' -> ' + shown(entry.link) if entry.type == 'link' and not exact else b''
+    tail = b'' if exact else _tail(entry, shown)
     if not exact and (unread := entry.tag('unread')) is not None:
         tail += f' (could not be read: {unread})'.encode()
     elif not exact and entry.tag('damaged') is not None:
