@@ -83,7 +83,7 @@ def _walk_options(args, store):
         except OSError as error:
             raise errors.Usage(f"cannot read patterns from '{name}': {errors.describe(error)}") from error
     patterns = exclude.Patterns(lines) if lines else None
-    rehash = 1.0 if args.rehash else _share(args.rehash_sample or '0')
+    rehash = 1.0 if args.rehash else 0.0 if args.rehash_sample is None else _share(args.rehash_sample)
     return ingest.Options(args.one_file_system, patterns, args.exclude_caches, rehash, store.own_directories)
 
 
