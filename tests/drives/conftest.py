@@ -70,6 +70,7 @@ def differences(one: bytes, other: bytes) -> str:
     """What the usual tools see that is not equal in two directories."""
     words = ['rsync', '-aHAXn', '--delete', '--checksum', '--modify-window=-1', '--itemize-changes']
     words += [f'--filter=-x {name}' for name in COPIES]
+    words += [f'--exclude={os.fsdecode(name)}' for name in (drives.JUNCTION, drives.JUNCTION_HERE)]
     return drives.run(*words, one + b'/', other + b'/').decode('utf-8', 'surrogateescape')
 
 

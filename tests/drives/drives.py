@@ -15,8 +15,8 @@ import odd_things
 SECONDS_TO_MOUNT = 20
 _libc = ctypes.CDLL(None, use_errno=True)
 
-# what ntfs-3g keeps for each file, to be had by these names and never listed
-NTFS_NAMES = ['acl', 'attrib_be', 'times_be', 'dos_name', 'reparse_data', 'object_id', 'ea']
+# ntfs-3g shows these as links to below the place where it is mounted
+JUNCTION, JUNCTION_HERE = b'junction', b'junction to the same drive'
 
 
 class Drive(NamedTuple):
@@ -72,6 +72,8 @@ def mounted(drive: Drive, image: str, point: str, access: str = 'ro') -> Iterato
             run(*words)
             stack.callback(_unmount, point)
         assert os.path.ismount(point), f'{drive.name}: not mounted: {words}'
+        if access == 'ro':
+            run('mount', '-o', 'remount,bind,ro', point)  # what fuse2fs and fuseiso do not ask for
         yield os.fsencode(point)
 
 
@@ -181,7 +183,8 @@ def fill_as_windows(top: bytes) -> None:
     os.mkdir(path(b'windows'))
     for name in (b'streams', b'hidden', b'created', b'Long file name.text', b'listed', b'identified', b'extended'):
         odd_things.write(path(b'windows', name), name)
-    os.mkdir(path(b'windows', b'junction'))
+    for name in (JUNCTION, JUNCTION_HERE):
+        os.mkdir(path(b'windows', name))
     os.mkdir(path(b'windows', b'attributes'))
     os.setxattr(path(b'windows', b'streams'), 'user.stream1', b'in another stream')
     os.setxattr(path(b'windows', b'streams'), 'user.Zone.Identifier', b'[ZoneTransfer]\r\nZoneId=3\r\n')
@@ -192,7 +195,8 @@ def fill_as_windows(top: bytes) -> None:
     os.setxattr(path(b'windows', b'listed'), 'system.ntfs_acl', acl)
     os.setxattr(path(b'windows', b'identified'), 'system.ntfs_object_id', bytes(range(16)))
     os.setxattr(path(b'windows', b'extended'), 'system.ntfs_ea', ntfs_ea(b'COMMENT', b'an attribute of OS/2'))
-    os.setxattr(path(b'windows', b'junction'), 'system.ntfs_reparse_data', ntfs_junction('C:\\Data'))
+    os.setxattr(path(b'windows', JUNCTION), 'system.ntfs_reparse_data', ntfs_junction('D:\\Data'))
+    os.setxattr(path(b'windows', JUNCTION_HERE), 'system.ntfs_reparse_data', ntfs_junction('C:\\links'))
     os.setxattr(path(b'windows', b'created'), 'system.ntfs_crtime_be', bytes.fromhex('01c000000000abcd'))
     os.setxattr(path(b'windows', b'attributes'), 'system.ntfs_attrib_be', bytes.fromhex('00000006'))
     os.setxattr(path(b'windows', b'hidden'), 'system.ntfs_attrib_be', bytes.fromhex('00000027'))

@@ -137,7 +137,8 @@ def _kept_time(tag: str) -> Callable:
 
 
 def _target(look: Look, path: bytes):
-    return os.readlink(look.path(path)) if look.is_a(path, stat.S_ISLNK) else None
+    """Of what points to below the place where the drive is mounted: that of the drive itself."""
+    return os.readlink(look.path(path)).removeprefix(look.top) if look.is_a(path, stat.S_ISLNK) else None
 
 
 def _kept_target(kept: Kept, path: bytes):
