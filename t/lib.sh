@@ -3,7 +3,7 @@
 #
 # test_expect_success 'title' 'script'  runs the script in a subshell under set -e, in the scratch directory
 # test_expect_failure 'title' 'script'  the same for a bug that is known and not mended yet (TODO in TAP)
-# In a script: test_must_fail CMD, test_expect_code N CMD, need TOOL ..., need_root, skip 'reason'.
+# In a script: test_must_fail CMD, test_expect_code N CMD, need TOOL ..., need_root, need_other_user, skip 'reason'.
 # A file ends with test_done; skip_all 'reason' leaves it before the first test.
 [ "${0##*/}" != lib.sh ] || { echo '1..0 # SKIP a library, not a test'; exit 0; }
 
@@ -32,6 +32,12 @@ skip_all() { echo "1..0 # SKIP $1"; exit 0; }
 skip() { echo "$1" >"$SCRATCH/.test/reason"; exit 77; }
 need() { for tool; do command -v "$tool" >/dev/null || skip "there is no $tool here"; done; }
 need_root() { [ "$(id -u)" -eq 0 ] || skip 'this needs root'; }
+need_other_user() {
+	need_root
+	need setpriv
+	setpriv --reuid 65534 --clear-groups chkfs-hash-object --version >/dev/null 2>&1 ||
+		skip 'another user cannot run chkfs from this directory'
+}
 
 test_run() { # 'title' 'script' 'TAP directive'
 	if [ -n "${TEST_LINT-}" ]; then printf '(\nset -e\n%s\n)\n' "$2"; return; fi # t0000 gives this to shellcheck

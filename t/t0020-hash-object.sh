@@ -58,8 +58,7 @@ test_expect_success 'an argument that is missing: said, a record, the others don
 	grep -q "No such file or directory" err
 '
 test_expect_success 'a file that cannot be read, as somebody else: status 3' '
-	need_root
-	need setpriv
+	need_other_user
 	chmod 755 .
 	echo secret >files/secret
 	chmod 600 files/secret
@@ -99,8 +98,7 @@ test_expect_success '-w without a store: 128, and how to name one' '
 	grep -q CHKFS_STORE err
 '
 test_expect_success '-w into a store that cannot be written: 128' '
-	need_root
-	need setpriv
+	need_other_user
 	chmod 755 .; chmod -R a+rX store
 	test_expect_code 128 setpriv --reuid 65534 --clear-groups chkfs-hash-object --store store -w files/hello 2>err
 	grep -q "cannot write into the store: Permission denied" err

@@ -110,11 +110,11 @@ test_expect_success 'wrong usage' '
 '
 test_expect_success 'a file that another program writes all the while: marked, status 3, and what is stored is one state' '
 	mkdir busy
-	head -c 3000000 /dev/zero >busy/log
+	head -c 64000000 /dev/zero >busy/log # long enough to read that the writer gets its turns
 	echo calm >busy/calm
 	while :; do printf x >>busy/log; done &
 	writer=$!
-	until [ "$(wc -c <busy/log)" -gt 3000000 ]; do sleep 0.1; done
+	until [ "$(wc -c <busy/log)" -gt 64000000 ]; do sleep 0.1; done
 	code=0
 	chkfs-write-tree busy >key 2>err || code=$?
 	kill $writer

@@ -260,8 +260,7 @@ test_expect_success 'the atime of the source stays' '
 '
 
 test_expect_success 'something unreadable: 3, said, the rest stored; and when restored, said again' '
-	need_root
-	need setpriv
+	need_other_user
 	chmod 755 .
 	mkdir other
 	cp -a one other/src
@@ -288,8 +287,7 @@ test_expect_success 'something unreadable: 3, said, the rest stored; and when re
 	test_expect_code 3 as_other chkfs-backup -q other/src
 '
 test_expect_success 'somebody else restores: owners that cannot be set are said, 3' '
-	need_root
-	need setpriv
+	need_other_user
 	chown -R 1234 other/src
 	as_other() { setpriv --reuid 65534 --regid 65534 --clear-groups env HOME="$PWD/other" XDG_CACHE_HOME="$PWD/other" \
 		CHKFS_STORE="$PWD/other/store" "$@"; }
@@ -301,8 +299,7 @@ test_expect_success 'somebody else restores: owners that cannot be set are said,
 	grep -q "set-id bit could not be set" err
 '
 test_expect_success 'a source that cannot be opened: 128' '
-	need_root
-	need setpriv
+	need_other_user
 	chmod 700 other/src
 	test_expect_code 128 setpriv --reuid 65534 --clear-groups env HOME="$PWD/other" CHKFS_STORE="$PWD/other/store" \
 		chkfs-backup other/src 2>err

@@ -369,8 +369,7 @@ test_expect_success 'a store on a disc that cannot be written: all reading works
 	[ $code = 0 ]
 '
 test_expect_success 'a store and caches that this user may only read' '
-	need_root
-	need setpriv
+	need_other_user
 	afresh
 	chmod 755 .
 	chown -R 65534 broken
@@ -381,8 +380,7 @@ test_expect_success 'a store and caches that this user may only read' '
 	grep -qx sub/packed out
 '
 test_expect_success 'a store that this user may not read at all' '
-	need_root
-	need setpriv
+	need_other_user
 	afresh
 	chmod 755 .
 	for command in chkfs-log "chkfs-ls src" chkfs-count-objects "chkfs-backup src"; do

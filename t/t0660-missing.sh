@@ -35,8 +35,7 @@ test_expect_success 'what root can set everywhere: nothing is missing, and there
 	[ "$(echo whole*)" = whole ]
 '
 test_expect_success 'an ordinary user: everything readable is back, the rest is listed, said once, 3' '
-	need_root
-	need setpriv
+	need_other_user
 	mknod src/sub/tty c 5 1
 	mknod src/sub/disk b 7 77
 	chown -R 1000:1000 src/many src/sub
@@ -70,8 +69,7 @@ test_expect_success 'the list is text that mtree and bsdtar read' '
 	[ "$(sort -u names | wc -l)" = "$(cat entries)" ]
 '
 test_expect_success 'applied by root, all is equal; applied once more, it still is' '
-	need_root
-	need setpriv
+	need_other_user
 	for again in 1 2; do
 		chkfs-apply-metadata other/there.chkfs-missing.mtree other/there 2>err
 		echo "$(cat entries) entries" | cmp - err
@@ -79,16 +77,14 @@ test_expect_success 'applied by root, all is equal; applied once more, it still 
 	done
 '
 test_expect_success 'applied to a copy elsewhere, and without a store' '
-	need_root
-	need setpriv
+	need_other_user
 	as_other chkfs-restore -q src other/moved || [ $? = 3 ]
 	cp -r --preserve=mode,timestamps,links other/moved elsewhere
 	(unset CHKFS_STORE; chkfs-apply-metadata -q other/moved.chkfs-missing.mtree elsewhere)
 	all_equal src elsewhere
 '
 test_expect_success 'nothing is overwritten by the list: a number is added' '
-	need_root
-	need setpriv
+	need_other_user
 	for n in 1 2 3; do
 		rm -rf other/there
 		echo precious >other/there.chkfs-missing.mtree
@@ -102,8 +98,7 @@ test_expect_success 'nothing is overwritten by the list: a number is added' '
 	[ ! -s difference ]
 '
 test_expect_success '--missing FILE: there, and never over anything' '
-	need_root
-	need setpriv
+	need_other_user
 	echo precious >other/list
 	chown 65534 other/list
 	test_expect_code 3 as_other chkfs-restore -q --missing "other/a list" src:sub other/x
@@ -115,8 +110,7 @@ test_expect_success '--missing FILE: there, and never over anything' '
 	[ -e other/y/hard ]
 '
 test_expect_success 'beside DEST nothing can be written: said, restored all the same' '
-	need_root
-	need setpriv
+	need_other_user
 	mkdir closed closed/dest
 	chown 65534 closed/dest
 	test_expect_code 3 as_other chkfs-restore -q src:sub closed/dest 2>err
@@ -124,8 +118,7 @@ test_expect_success 'beside DEST nothing can be written: said, restored all the 
 	[ -e closed/dest/hard ]
 '
 test_expect_success 'one file alone' '
-	need_root
-	need setpriv
+	need_other_user
 	as_other chkfs-restore -q src:program other/program || [ $? = 3 ]
 	chkfs-apply-metadata -q other/program.chkfs-missing.mtree other/program
 	[ "$(stat -c "%a %u %y" other/program)" = "$(stat -c "%a %u %y" src/program)" ]
