@@ -480,7 +480,7 @@ class Ingest:
         self._tick()
         self._writer.checkpoint_if_due()
 
-    def _start_worker(self) -> Callable:
+    def _start_worker(self, give_up: Callable) -> Callable:
         """In a worker: reads the files of a job; a job that is None asks for what has been stored so far."""
         writer = self._writer.branch()
         reader = Reader(writer)
