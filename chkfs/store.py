@@ -105,14 +105,11 @@ _CHUNK_SETTINGS = ('chunk-minimum', 'chunk-average', 'chunk-maximum', 'chunk-nor
 
 
 def create(root: bytes, compression: str = codec.DEFAULT) -> bool:
-    """Makes a store in a directory that is absent or empty; False when there is one already, which stays as it is.
-
-    What explains a store is written into an existing one, too: see refresh.
-    """
+    """Makes a store in a directory that is absent or empty; False when there is one already, which stays as it is."""
     root = os.path.abspath(root)
     shown = quote.readable(root)
     if os.path.exists(os.path.join(root, b'config')):
-        refresh(Store(root).root)
+        Store(root)  # raises Error for one that cannot be used
         return False
     if compression not in codec.SUFFIXES:
         raise errors.Usage(f"unknown compression '{compression}': one of {', '.join(codec.SUFFIXES)}")

@@ -28,8 +28,18 @@ test_expect_success 'a store that is one already stays as it is, down to its ino
 	find new -printf "%p %i %m %T@ %C@\n" >before
 	chkfs-init new 2>err
 	chkfs-init --compression xz new 2>err
-	grep -q "is a store already" err
+	grep -q "is a store already: nothing changed$" err
 	find new -printf "%p %i %m %T@ %C@\n" | diff before -
+'
+test_expect_success 'what explains a store is written anew where it is altered or missing, and that is said' '
+	chkfs-init old
+	echo altered >old/README
+	rm old/restore.py
+	chkfs-init old 2>err
+	grep -q "is a store already: README, restore.py written anew$" err
+	cmp old/README new/README
+	cmp old/restore.py new/restore.py
+	[ "$(cat "old/README.$(echo altered | sha256sum | cut -c -12)")" = altered ]
 '
 test_expect_success 'every codec, and no other' '
 	for codec in none gzip bzip2 xz zstd; do

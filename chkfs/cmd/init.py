@@ -16,5 +16,7 @@ def options(parser):
 def run(args):
     root = os.fsencode(args.directory or args.store or os.environ.get('CHKFS_STORE') or '.')
     if not store.create(root, args.compression):
-        cli.say(f"chkfs-init: '{quote.readable(root)}' is a store already: nothing changed")
+        renewed = ', '.join(store.refresh(root))
+        what = f'{renewed} written anew' if renewed else 'nothing changed'
+        cli.say(f"chkfs-init: '{quote.readable(root)}' is a store already: {what}")
     return errors.DONE
