@@ -3,6 +3,7 @@
 # make test-crash                 the long form of the crash tests: every step, every fault (an hour)
 # make test-vm                    power cuts of a virtual machine on ext4, xfs and btrfs; old disks (20 minutes)
 # make coverage-table             make the tables of chkfs-metadata(7) anew, from what tests find
+# make fuzz MINUTES=30            hostile bytes to every parser and every command, at random, for so long
 # make bench                      time whole commands against tar, restic, borg and bup
 # make install PREFIX=/usr/local  commands, library and manuals
 # make clean
@@ -10,6 +11,7 @@
 PYTHON = python3
 PREFIX = /usr/local
 VENV = .venv
+MINUTES = 30
 RUN = PATH="$(CURDIR)/bin:$(CURDIR)/$(VENV)/bin:$$PATH"
 # tests send signals, which make may have been told to ignore
 PLAIN = env --default-signal
@@ -70,6 +72,10 @@ coverage-table: $(VENV)/ready-to-test packages
 		-k found
 	$(VENV)/bin/python tests/drives/coverage_table.py build/coverage-*.json
 
+fuzz: $(VENV)/ready-to-test
+	@end=$$(($$(date +%s) + 60 * $(MINUTES))); while [ $$(date +%s) -lt $$end ]; do \
+		HYPOTHESIS_PROFILE=fuzz $(RUN) $(PLAIN) $(VENV)/bin/python -m pytest -q tests/fuzz || exit; done
+
 packages:
 	@missing=; for p in $(DEBIAN_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	test -z "$$missing" || if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
@@ -95,4 +101,4 @@ install: $(VENV)/ready
 clean:
 	rm -rf $(VENV) build dist chkfs.egg-info .pytest_cache .hypothesis
 
-.PHONY: help backup test test-crash test-vm coverage-table packages bench install clean
+.PHONY: help backup test test-crash test-vm fuzz coverage-table packages bench install clean

@@ -11,9 +11,10 @@ from hypothesis import settings
 from chkfs import earlier, ingest, publish, tree, walk
 from chkfs import store as stores
 
-# Examples are the same in every run; HYPOTHESIS_PROFILE=hunt looks further, at random.
+# Examples are the same in every run; HYPOTHESIS_PROFILE=hunt looks further, at random, and fuzz (make fuzz) by rounds.
 settings.register_profile('same', deadline=None, derandomize=True, database=None)
 settings.register_profile('hunt', deadline=None, max_examples=3000, database=None)
+settings.register_profile('fuzz', deadline=None, max_examples=500, database=None)
 settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'same'))
 
 _counts: dict[str, int] = {}  # of what was proved, printed at the end
