@@ -51,7 +51,7 @@ _TRUST = {
     'squashfuse': _WHOLE_SECONDS,
     'exfat-fuse': _FAT._replace(has_unique_inodes=False),  # inodes in the order of looking
     'fusefat': _FAT._replace(has_unique_inodes=False),
-    'fuseiso': _UNKNOWN,  # inodes in the order of looking
+    'fuseiso': _UNKNOWN._replace(has_true_ctime=True),  # that of Rock Ridge; inodes in the order of looking
 }
 # What a driver in user space is, when it does not say, by the first bytes of what it reads.
 _MAGIC = (

@@ -209,7 +209,7 @@ TRUST = [  # type, granularity, stable inodes, true ctime, unique inodes
     ('fuse.ext4', 1_000_000_000, True, True, True),
     ('fuseblk', 1_000_000_000, False, False, False),
     ('fuse.sshfs', 1_000_000_000, False, False, False),
-    ('fuse.fuseiso', 1_000_000_000, False, False, False),
+    ('fuse.fuseiso', 1_000_000_000, False, True, False),
 ]
 
 

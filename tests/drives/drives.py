@@ -256,8 +256,8 @@ _KERNEL = ['mount', '-o', 'loop,{access}', '{image}', '{point}']
 _NTFS = ['ntfs-3g', '-o', 'no_detach,{access},streams_interface=xattr,permissions', '{image}', '{point}']
 _EXFAT = ['mount.exfat-fuse', '-o', '{access}', '{device}', '{point}']
 _FUSE2FS = ['fuse2fs', '-f', '-o', '{access},fakeroot', '{image}', '{point}']
-_FUSEISO = ['fuseiso', '-n', '{image}', '{point}', '-f']
-_FUSEFAT = ['fusefat', '-f', '-o', '{access}', '{image}', '{point}']
+_FUSEISO = ['fuseiso', '-n', '{image}', '{point}', '-f', '-o', 'fsname={image}']
+_FUSEFAT = ['fusefat', '-f', '-o', '{access},fsname={image}', '{image}', '{point}']
 DRIVES = [
     Drive('ext4', ['mkfs.ext4'], make_ext4, _KERNEL),
     Drive('xfs', ['mkfs.xfs'], make_xfs, _KERNEL),

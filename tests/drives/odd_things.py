@@ -112,7 +112,7 @@ def fill_sparsely(top: bytes) -> None:
     """Holes at the beginning, in the middle and at the end, nothing but a hole, and zeros that are no hole."""
     for name, blocks, size in (
         (b'sparse', {3: b'a', 4: b'b', 9: b'c'}, 16 * BLOCK),
-        (b'hole', {}, 64 << 20),
+        (b'hole', {}, 8 << 20),
         (b'zeros', {number: b'\0' for number in range(4)}, 4 * BLOCK),
         (b'begins with data', {0: b'd'}, 40 * BLOCK + 5),
     ):
