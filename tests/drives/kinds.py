@@ -69,6 +69,10 @@ class Kept:
                 groups.setdefault(entry.tag('hl'), []).append(path)
         self.links = {path: tuple(group) for group in groups.values() for path in group}
 
+    def value(self, text: str) -> bytes:
+        """What a tag holds, or the blob that it names."""
+        return self.objects.read('blob', text[1:]) if text.startswith('@') else base64.b64decode(text)
+
     def lacks(self, kind: 'Kind', look: Look) -> list[bytes]:
         """The paths of which the trees do not tell what was seen."""
         seen = look.kinds[kind.name].items()
@@ -213,8 +217,7 @@ def _kept_xattrs(*prefixes: str) -> Callable:
             name, _, value = rest.partition(':')
             name = os.fsdecode(quoting.unquote(name))
             if word == 'xattr' and name.startswith(prefixes):
-                data = kept.objects.read('blob', value[1:]) if value.startswith('@') else base64.b64decode(value)
-                found.append((name, data))
+                found.append((name, kept.value(value)))
         return tuple(sorted(found)) or None
 
     return keep
@@ -231,23 +234,59 @@ def _flags(look: Look, path: bytes):
         return None
     finally:
         os.close(fd)
-    return ''.join(letter for letter, bit in odd_things.FLAGS.items() if found & bit) or None
+    return {letter for letter, bit in odd_things.FLAGS.items() if found & bit} or None
 
 
-def _nothing(kept: Kept, path: bytes):
-    return None
+def _kept_flags(kept: Kept, path: bytes):
+    return set(kept.entries[path].tag('flags') or '') & set(odd_things.FLAGS) or None
 
 
-def _ntfs(name: str, size: int | None = None) -> Callable:
-    """The first size bytes of what ntfs-3g gives by that name."""
+def _ntfs(name: str, understand: Callable[[bytes], object] = bytes) -> Callable:
+    """What ntfs-3g gives by that name."""
 
     def look(look: Look, path: bytes):
         value = drives.get_xattr(look.path(path), f'system.ntfs_{name}')
-        return None if value is None else value[:size]
+        return None if value is None else understand(value)
 
     return look
 
 
+def _dos_letters(attributes: bytes):
+    bits = int.from_bytes(attributes)
+    return {letter for letter, bit in DOS_ATTRIBUTES.items() if bits & bit} or None
+
+
+def _nanoseconds(times: bytes):
+    """Of creation, of the last change and of the last access; the fourth is the ctime."""
+    return tuple((time - SINCE_1601) * 100 for time in struct.unpack('>4Q', times)[:3])
+
+
+def _kept_dos_letters(kept: Kept, path: bytes):
+    return set(kept.entries[path].tag('dos') or '') or None
+
+
+def _kept_short_name(kept: Kept, path: bytes):
+    text = kept.entries[path].tag('short')
+    return None if text is None else quoting.unquote(text)
+
+
+def _kept_ntfs_times(kept: Kept, path: bytes):
+    return _kept_time('btime')(kept, path), kept.entries[path].time_ns, _kept_time('atime')(kept, path)
+
+
+def _kept_bytes(tag: str) -> Callable:
+    def keep(kept: Kept, path: bytes):
+        text = kept.entries[path].tag(tag)
+        return None if text is None else kept.value(text)
+
+    return keep
+
+
+SINCE_1601 = 11_644_473_600 * 10**7  # in the units of NTFS
+DOS_ATTRIBUTES = {
+    **{'r': 0x1, 'h': 0x2, 's': 0x4, 'a': 0x20, 't': 0x100, 'p': 0x200},
+    **{'l': 0x400, 'c': 0x800, 'o': 0x1000, 'n': 0x2000, 'e': 0x4000},
+}
 COPIES = ['trusted.SGI_ACL_FILE', 'trusted.SGI_ACL_DEFAULT']  # XFS shows its access control lists twice
 KINDS = [
     Kind('contents', _contents, _kept_contents),
@@ -265,12 +304,12 @@ KINDS = [
     Kind('trusted xattrs', _xattrs('trusted.'), _kept_xattrs('trusted.')),
     Kind('security xattrs', _xattrs('security.'), _kept_xattrs('security.')),
     Kind('POSIX ACLs', _xattrs('system.posix_acl'), _kept_xattrs('system.posix_acl')),
-    Kind('inode flags', _flags, _nothing),
-    Kind('DOS attributes', _ntfs('attrib_be'), _nothing),
-    Kind('short names', _ntfs('dos_name'), _nothing),
-    Kind('NTFS ACLs', _ntfs('acl'), _nothing),
-    Kind('NTFS times', _ntfs('times_be', 24), _nothing),
-    Kind('reparse data', _ntfs('reparse_data'), _nothing),
-    Kind('object ids', _ntfs('object_id'), _nothing),
-    Kind('EAs', _ntfs('ea'), _nothing),
+    Kind('inode flags', _flags, _kept_flags),
+    Kind('DOS attributes', _ntfs('attrib_be', _dos_letters), _kept_dos_letters),
+    Kind('short names', _ntfs('dos_name'), _kept_short_name),
+    Kind('NTFS ACLs', _ntfs('acl'), _kept_bytes('ntfs.acl')),
+    Kind('NTFS times', _ntfs('times_be', _nanoseconds), _kept_ntfs_times),
+    Kind('reparse data', _ntfs('reparse_data'), _kept_bytes('ntfs.reparse')),
+    Kind('object ids', _ntfs('object_id'), _kept_bytes('ntfs.object')),
+    Kind('EAs', _ntfs('ea'), _kept_bytes('ntfs.ea')),
 ]
