@@ -80,10 +80,14 @@ def listing(top: bytes, command: str, of: str = '') -> bytes:
     return subprocess.run(['sh', '-c', text], cwd=top, capture_output=True).stdout
 
 
+def _without_copies(listing: bytes) -> bytes:
+    return re.sub(rf'(?m)^({"|".join(COPIES)})=.*\n'.encode(), b'', listing)
+
+
 def _flags_only(listing: bytes) -> bytes:
-    """Of what lsattr prints, the flags that tell of the file and not of how the filesystem stores it."""
+    """Of what lsattr prints, the flags that ext4 has as well, and that tell of the file, not of its storage."""
     lines = re.findall(rb'(?m)^([-A-Za-z]{20,}) (.*)$', listing)
-    flags = [(b''.join(re.findall(rb'[iadASC]', letters)), name) for letters, name in lines]
+    flags = [(b''.join(re.findall(rb'[iadAS]', letters)), name) for letters, name in lines]
     return b''.join(letters + b' ' + name + b'\n' for letters, name in flags if letters)
 
 
@@ -120,7 +124,7 @@ class Journey:
     def _listings(self, top: bytes) -> dict[str, bytes]:
         regular = r'\( -type f -o -type d \)'
         return {
-            'getfattr': listing(top, 'getfattr -h -d -m - -e hex --'),
+            'getfattr': _without_copies(listing(top, 'getfattr -h -d -m - -e hex --')),
             'getfacl': listing(top, 'getfacl -n -P --', of=r'\! -type l'),
             'lsattr': _flags_only(listing(top, 'lsattr -d --', of=regular)),
         }

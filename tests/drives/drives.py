@@ -28,7 +28,7 @@ class Drive(NamedTuple):
     mount: list[str]  # the command; access is ro or rw
     is_daemon: bool = False  # a driver that is a process of its own, kept in the foreground to be waited for
     needs_device: bool = False
-    make_empty: Callable[[str], None] | None = None  # an image to restore to what only this filesystem can hold
+    make_empty: Callable[[str], None] | None = None  # an image, to restore to it what ext4 cannot hold
 
 
 def run(*command: str | bytes, **settings) -> bytes:
@@ -140,8 +140,12 @@ def make_xfs(image: str) -> None:
     _fill('xfs', image, _fill_everything(odd_things.LONG_VALUE_BYTES, 'iadAS'))
 
 
-def make_btrfs(image: str) -> None:
+def make_empty_btrfs(image: str) -> None:
     make_empty(image, 200, 'mkfs.btrfs', '-q', '-L', 'BTRFS')
+
+
+def make_btrfs(image: str) -> None:
+    make_empty_btrfs(image)
 
     def fill(top: bytes) -> None:
         _fill_everything(12_000, 'iadASC')(top)
@@ -261,7 +265,7 @@ _FUSEFAT = ['fusefat', '-f', '-o', '{access},fsname={image}', '{image}', '{point
 DRIVES = [
     Drive('ext4', ['mkfs.ext4'], make_ext4, _KERNEL),
     Drive('xfs', ['mkfs.xfs'], make_xfs, _KERNEL),
-    Drive('btrfs', ['mkfs.btrfs'], make_btrfs, _KERNEL),
+    Drive('btrfs', ['mkfs.btrfs'], make_btrfs, _KERNEL, make_empty=make_empty_btrfs),
     Drive('squashfs', ['mksquashfs'], make_squashfs, _KERNEL),
     Drive('fuse2fs', ['fuse2fs', 'mkfs.ext4'], make_ext2, _FUSE2FS, is_daemon=True),
     Drive('ntfs-3g', ['ntfs-3g', 'mkntfs'], make_ntfs, _NTFS, is_daemon=True, make_empty=make_empty_ntfs),
