@@ -9,8 +9,9 @@ import time
 from typing import NamedTuple
 
 import drives
+import kinds
 import pytest
-from kinds import COPIES, Kept, Kind, Look
+from kinds import COPIES, Kept, Look
 
 import chkfs
 from chkfs import store as stores
@@ -135,24 +136,12 @@ class Journey:
             lines = [line for line in file if f'<{os.fsdecode(top)}/' in line]
         return [line for line in lines if not re.search(r' = (0|-1 E.*)$', line)]
 
-    def outcome(self, kind: Kind) -> str:
-        """What a table says of it: '-' is what the driver does not offer."""
-        seen = self.seen.kinds[kind.name]
-        if not seen:
-            return '-'
-        if self.kept.lacks(kind, self.seen):
-            return 'lost'
-        targets = [look.kinds[kind.name] for look in (self.found, self.back) if look is not None]
-        is_restored = any({path: found.get(path) for path in seen} == seen for found in targets)
-        return 'restored' if is_restored else 'saved'
-
-    def outcome_of_identity(self) -> str:
-        told = drives.run('blkid', '-p', '-o', 'export', self.image).decode()
-        values = re.findall(r'(?m)^(?:LABEL|UUID)=(.*)$', told)
+    def outcomes(self) -> dict[str, str]:
+        """What a table says of this drive."""
+        targets = [look for look in (self.found, self.back) if look is not None]
+        found = {kind.name: kinds.outcome(kind, self.seen, self.kept, targets) for kind in kinds.KINDS}
         mounts = re.findall(r'(?m)^mount .*$', self.commands.run('chkfs-cat-object', 'drive~1').output)
-        if not values:
-            return '-'
-        return 'saved' if all(value in mounts[0] for value in values) else 'lost'
+        return found | {'label and UUID': kinds.outcome_of_identity(self.image, mounts[0])}
 
     def key(self, name: str) -> str:
         return self.commands.run('chkfs-rev-parse', name).output

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import stat
 import struct
 import subprocess
@@ -35,6 +36,7 @@ class Look:
                 groups.setdefault((status.st_dev, status.st_ino), []).append(path)
         self.links = {path: tuple(group) for group in groups.values() if len(group) > 1 for path in group}
         self.births = self._births()
+        self.short_names = self._short_names()
         self.kinds = {kind.name: self._see(kind) for kind in KINDS}
 
     def path(self, inner: bytes) -> bytes:
@@ -52,8 +54,37 @@ class Look:
         texts = subprocess.run(words, cwd=self.top, stdout=subprocess.PIPE, check=True).stdout.split(b'\0')
         return {path: int(text.replace(b'.', b'')) for path, text in zip(paths, texts) if text[:1] not in b'-0'}
 
+    def _short_names(self) -> dict[bytes, bytes]:
+        """As vfat tells them, directory by directory."""
+        found = {}
+        for path, status in self.statuses.items():
+            if stat.S_ISDIR(status.st_mode):
+                fd = os.open(self.path(path), os.O_RDONLY)
+                try:
+                    pairs = list(_pairs_of_names(fd))
+                finally:
+                    os.close(fd)
+                found |= {os.path.normpath(os.path.join(path, long)): short for short, long in pairs if long}
+        return found
+
     def is_a(self, path: bytes, wanted: Callable[[int], bool]) -> bool:
         return wanted(self.statuses[path].st_mode)
+
+
+def _pairs_of_names(fd: int):
+    """(short name, long name or b'') of each entry of an open directory on vfat; nothing elsewhere."""
+    room = bytearray(2 * DIRENT_BYTES)
+    while True:
+        try:
+            if fcntl.ioctl(fd, VFAT_IOCTL_READDIR_BOTH, room) < 1:
+                return
+        except OSError:
+            return
+        names = []
+        for at in (0, DIRENT_BYTES):
+            length = struct.unpack_from('=H', room, at + 16)[0]
+            names.append(bytes(room[at + 18 : at + 18 + length]))
+        yield names
 
 
 class Kept:
@@ -89,6 +120,26 @@ class Kind(NamedTuple):
     look: Callable[[Look, bytes], object]
     keep: Callable[[Kept, bytes], object]
     is_made_up: bool = False
+
+
+def outcome(kind: Kind, seen: Look, kept: Kept, targets: list[Look]) -> str:
+    """What a table says of it; targets: what it was restored to.  '-' is what the driver does not offer."""
+    values = seen.kinds[kind.name]
+    if not values:
+        return '-'
+    if kept.lacks(kind, seen):
+        return 'lost'
+    restored = ({path: target.kinds[kind.name].get(path) for path in values} for target in targets)
+    return 'restored' if values in restored else 'saved'
+
+
+def outcome_of_identity(image: str, mount_line: str) -> str:
+    """The same of the label and the UUID of a filesystem, which a snapshot's mount line tells."""
+    told = drives.run('blkid', '-p', '-o', 'export', image).decode()
+    values = re.findall(r'(?m)^(?:LABEL|UUID)=(.*)$', told)
+    if not values:
+        return '-'
+    return 'saved' if all(value in mount_line for value in values) else 'lost'
 
 
 def _contents(look: Look, path: bytes):
@@ -241,14 +292,42 @@ def _kept_flags(kept: Kept, path: bytes):
     return set(kept.entries[path].tag('flags') or '') & set(odd_things.FLAGS) or None
 
 
-def _ntfs(name: str, understand: Callable[[bytes], object] = bytes) -> Callable:
-    """What ntfs-3g gives by that name."""
+def _ntfs(*names: str, understand: Callable[[bytes], object] = bytes) -> Callable:
+    """What ntfs-3g or ntfs3 gives by one of these names."""
 
     def look(look: Look, path: bytes):
-        value = drives.get_xattr(look.path(path), f'system.ntfs_{name}')
-        return None if value is None else understand(value)
+        for name in names:
+            value = drives.get_xattr(look.path(path), f'system.ntfs_{name}')
+            if value is not None:
+                return understand(value)
+        return None
 
     return look
+
+
+def _dos_attributes(look: Look, path: bytes):
+    found = drives.get_xattr(look.path(path), 'system.ntfs_attrib_be')
+    if found is not None:
+        return _dos_letters(found)
+    if not (look.is_a(path, stat.S_ISREG) or look.is_a(path, stat.S_ISDIR)):
+        return None
+    fd = os.open(look.path(path), os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return _dos_letters(fcntl.ioctl(fd, FAT_IOCTL_GET_ATTRIBUTES, bytes(4))[::-1])
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _short_name(look: Look, path: bytes):
+    return drives.get_xattr(look.path(path), 'system.ntfs_dos_name') or look.short_names.get(path)
+
+
+def _of_macintosh(look: Look, path: bytes):
+    """Asked for by name: hfsplus does not list them as they are called."""
+    values = [(name, drives.get_xattr(look.path(path), name)) for name in MACINTOSH_NAMES]
+    return tuple(sorted((name, value) for name, value in values if value is not None)) or None
 
 
 def _dos_letters(attributes: bytes):
@@ -282,6 +361,8 @@ def _kept_bytes(tag: str) -> Callable:
     return keep
 
 
+FAT_IOCTL_GET_ATTRIBUTES, VFAT_IOCTL_READDIR_BOTH, DIRENT_BYTES = 0x80047210, 0x82307201, 280
+MACINTOSH_NAMES = ['osx.com.apple.FinderInfo', 'hfs.type', 'hfs.creator']
 SINCE_1601 = 11_644_473_600 * 10**7  # in the units of NTFS
 DOS_ATTRIBUTES = {
     **{'r': 0x1, 'h': 0x2, 's': 0x4, 'a': 0x20, 't': 0x100, 'p': 0x200},
@@ -305,11 +386,12 @@ KINDS = [
     Kind('security xattrs', _xattrs('security.'), _kept_xattrs('security.')),
     Kind('POSIX ACLs', _xattrs('system.posix_acl'), _kept_xattrs('system.posix_acl')),
     Kind('inode flags', _flags, _kept_flags),
-    Kind('DOS attributes', _ntfs('attrib_be', _dos_letters), _kept_dos_letters),
-    Kind('short names', _ntfs('dos_name'), _kept_short_name),
-    Kind('NTFS ACLs', _ntfs('acl'), _kept_bytes('ntfs.acl')),
-    Kind('NTFS times', _ntfs('times_be', _nanoseconds), _kept_ntfs_times),
+    Kind('DOS attributes', _dos_attributes, _kept_dos_letters),
+    Kind('short names', _short_name, _kept_short_name),
+    Kind('NTFS ACLs', _ntfs('acl', 'security'), _kept_bytes('ntfs.acl')),
+    Kind('NTFS times', _ntfs('times_be', understand=_nanoseconds), _kept_ntfs_times),
     Kind('reparse data', _ntfs('reparse_data'), _kept_bytes('ntfs.reparse')),
     Kind('object ids', _ntfs('object_id'), _kept_bytes('ntfs.object')),
     Kind('EAs', _ntfs('ea'), _kept_bytes('ntfs.ea')),
+    Kind('hfs, osx xattrs', _of_macintosh, _kept_xattrs('hfs.', 'osx.')),
 ]

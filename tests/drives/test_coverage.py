@@ -4,7 +4,6 @@ import os
 
 import coverage_table
 import drives
-import kinds
 import pytest
 
 FOUND = os.environ.get('CHKFS_COVERAGE')  # a file to write what was found to, instead of comparing: make coverage-table
@@ -12,9 +11,7 @@ FOUND = os.environ.get('CHKFS_COVERAGE')  # a file to write what was found to, i
 
 @pytest.mark.parametrize('drive', drives.DRIVES, ids=lambda drive: drive.name)
 def test_table_is_what_was_found(drive, journeys):
-    journey = journeys(drive)
-    found = {kind.name: journey.outcome(kind) for kind in kinds.KINDS}
-    found['label and UUID'] = journey.outcome_of_identity()
+    found = journeys(drive).outcomes()
     if FOUND:
         take_in(drive.name, found)
     else:
