@@ -6,6 +6,7 @@ What is seen is written as JSON to the disk whose serial number is 'report'; tes
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import time
 import traceback
 
 import commands
+import harm
 import images
 import oddities
 import operations
@@ -63,20 +65,14 @@ def look(top: bytes) -> dict[str, dict]:
         for name in [b'.', *names, *files] if directory == top else [*names, *files]:
             path = os.path.join(directory, name)
             relative = os.fsdecode(os.path.relpath(path, top))
-            status = os.lstat(path)
-            seen = {'type': KINDS[stat.S_IFMT(status.st_mode)], 'mode': stat.S_IMODE(status.st_mode)}
-            seen |= {'uid': status.st_uid, 'gid': status.st_gid, 'time_ns': status.st_mtime_ns}
-            if seen['type'] == 'file':
-                with open(path, 'rb') as file:
-                    data = file.read()
-                seen |= {'size': status.st_size, 'sha256': hashlib.sha256(data).hexdigest()}
-            elif seen['type'] == 'link':
-                seen['link'] = os.fsdecode(os.readlink(path))
-            if status.st_nlink > 1 and seen['type'] != 'dir':
+            try:
+                found[relative] = _look_at(path)
+                status = os.lstat(path)
+            except OSError as error:
+                found[relative] = {'failed': errno.errorcode[error.errno]}
+                continue
+            if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
                 names_of.setdefault(status.st_ino, []).append(relative)
-            if seen['type'] == 'char':
-                seen['device'] = [os.major(status.st_rdev), os.minor(status.st_rdev)]
-            found[relative] = seen
     for links in names_of.values():
         if len(links) > 1:  # an ISO 9660 counts links whose inodes differ
             for name in links:
@@ -84,9 +80,24 @@ def look(top: bytes) -> dict[str, dict]:
     return found
 
 
-def other_times(top: bytes, paths: list[str]) -> dict[str, dict[str, str]]:
+def _look_at(path: bytes) -> dict:
+    status = os.lstat(path)
+    seen = {'type': KINDS[stat.S_IFMT(status.st_mode)], 'mode': stat.S_IMODE(status.st_mode)}
+    seen |= {'uid': status.st_uid, 'gid': status.st_gid, 'time_ns': status.st_mtime_ns}
+    if seen['type'] == 'file':
+        with open(path, 'rb') as file:
+            data = file.read()
+        seen |= {'size': status.st_size, 'sha256': hashlib.sha256(data).hexdigest()}
+    elif seen['type'] == 'link':
+        seen['link'] = os.fsdecode(os.readlink(path))
+    elif seen['type'] == 'char':
+        seen['device'] = [os.major(status.st_rdev), os.minor(status.st_rdev)]
+    return seen
+
+
+def other_times(top: bytes, seen: dict[str, dict]) -> dict[str, dict[str, str]]:
     """Times of birth, access and change, as a tree would have them; stat(1) says 0 for a birth that is not known."""
-    paths = [path for path in paths if '\n' not in path]
+    paths = [path for path, facts in seen.items() if '\n' not in path and 'failed' not in facts]
     names = [os.path.join(top, os.fsencode(path)) for path in paths]
     printed = subprocess.run(['stat', '-c', '%.9W %.9X %.9Z', '--', *names], check=True, capture_output=True).stdout
     return {
@@ -108,7 +119,7 @@ class Recorder:
         seen = {}
         with disk.mounted('/dev/shm/one place', options) as top:
             seen['source'] = look(top)
-            seen['times'] = other_times(top, list(seen['source']))
+            seen['times'] = other_times(top, seen['source'])
             seen['first'] = self._back_up(disk, top)
         seen['lines'] = self._lines(seen['first']['tree'])
         os.makedirs(os.path.dirname(restored), exist_ok=True)
@@ -163,10 +174,13 @@ class Recorder:
 def fill(disk: Disk) -> dict:
     if images.IMAGES[disk.name].is_from_source:
         return {}
-    options = images.IMAGES[disk.name].options.replace('ro', 'rw', 1)
+    image = images.IMAGES[disk.name]
+    options = image.options.replace('ro', 'rw', 1) if not image.problems else 'rw'
     with disk.mounted('/dev/shm/filling', options) as top:
         filling = oddities.fill(top)
         oddities.set_flags(filling)
+    if image.damage:
+        getattr(harm, image.damage)(disk.path)
     return {
         'taken': [os.fsdecode(name) for name in filling.done],
         'refused': {os.fsdecode(name): error for name, error in filling.refused.items()},

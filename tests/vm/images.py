@@ -11,7 +11,8 @@ import oddities
 class Image(NamedTuple):
     """driver: of the kernel, and the type to mount; make: a command, {image} and {source} being filled in.
 
-    from_source: the image is made of a directory; others are made empty, and filled in the machine by their driver.
+    is_from_source: the image is made of a directory; others are made empty, and filled in the machine by their driver.
+    problems: patterns of all that chkfs-backup has to say.  damage: a function of harm.py.
     """
 
     driver: str
@@ -19,6 +20,8 @@ class Image(NamedTuple):
     make: list[str]
     options: str = 'ro'
     is_from_source: bool = False
+    problems: tuple[str, ...] = ()
+    damage: str = ''
 
 
 _ISO = ['genisoimage', '-quiet', '-V', 'OLDDISC', '-o', '{image}']
@@ -27,6 +30,26 @@ IMAGES = {
     'vfat-latin1': Image('vfat', 16, ['mkfs.vfat', '-F', '16', '{image}'], 'ro,utf8=0,iocharset=iso8859-1'),
     'msdos': Image('msdos', 2, ['mkfs.vfat', '-F', '12', '-n', 'FLOPPY', '{image}']),
     'exfat': Image('exfat', 32, ['mkfs.exfat', '-L', 'OLDDISK', '{image}']),
+    'exfat-latin1': Image(
+        'exfat',
+        32,
+        ['mkfs.exfat', '{image}'],
+        'ro,iocharset=iso8859-1',
+        problems=(
+            "'___' .* more than once",
+            "'_' .* not found by that name",
+            "'e_ apart.txt' .* not found by that name",
+        ),
+    ),
+    'vfat-loop': Image(
+        *('vfat', 16, ['mkfs.vfat', '-F', '16', '{image}']),
+        problems=("'Folder/Inner/Inner' cannot be read: Too many levels",),
+        damage='loop',
+    ),
+    'ntfs3-showmeta': Image(
+        *('ntfs3', 32, ['mkntfs', '-F', '-q', '-Q', '{image}'], 'ro,showmeta'),
+        problems=(r"'\$Boot' cannot be read", *(rf"'\$Extend/\${name}' .*" for name in ('ObjId', 'Quota', 'Reparse'))),
+    ),
     'ntfs3': Image('ntfs3', 32, ['mkntfs', '-F', '-q', '-Q', '-L', 'OLDDISK', '{image}']),
     'iso9660': Image('iso9660', 0, [*_ISO, '-R', '-cache-inodes', '{source}'], is_from_source=True),
     'iso9660-joliet': Image(

@@ -18,10 +18,12 @@ import machine
 import oddities
 import pytest
 
-from chkfs import tree
+from chkfs import errors, tree
 
 KERNEL = os.environ.get('CHKFS_VM_KERNEL', os.path.join(cases.TOP, 'build', 'vm'))
-DISK_BYTES = 256 << 20
+EVERYTHING = os.environ.get('CHKFS_VM') == 'everything'  # make test-vm; otherwise each driver once
+CHOSEN = [name for name, image in images.IMAGES.items() if EVERYTHING or name == image.driver]
+DISK_BYTES = 384 << 20
 REPORT_BYTES = 8 << 20
 
 # What each driver tells of a file besides the usual, so what must be in its line: (kind, path, pattern of a tag).  In a
@@ -75,8 +77,11 @@ TOLD_OF_MOUNT = {
     'hfsx': [_DISK, _UUID],
 }
 NOT_YET = {
-    *((image, kind) for image, told in TOLD.items() for kind, _, _ in told if kind not in ('enc', 'hl')),
-    *((image, kind) for image, told in TOLD_OF_MOUNT.items() for kind, _ in told),
+    *((image, 'dos') for image in ('vfat', 'vfat-latin1', 'msdos', 'exfat', 'ntfs3')),
+    *((image, 'label') for image in ('vfat', 'msdos')),
+    *((image, kind) for image in ('ntfs3', 'hfsplus', 'hfsx') for kind in ('xattr', 'long xattr')),
+    *(('vfat', 'dos short name'), ('ntfs3', 'ntfs'), ('hfsplus', 'xattr of the Finder'), ('hfsplus', 'flags')),
+    *(('hfs', 'xattr of the type'), ('hfs', 'xattr of the creator')),
 }
 # Names that were taken and come back as others: the driver's doing.
 _DOT = {'dot.': 'dot'}
@@ -85,6 +90,7 @@ _HFSPLUS = {**_QUESTIONED, '\U0001f600': '????', 'e\u0301 apart.txt': '\xe9 apar
 RENAMED = {
     'vfat': _DOT,
     'vfat-latin1': _DOT,
+    'vfat-loop': _DOT,
     'exfat': _DOT,
     'udf': _QUESTIONED,
     'hfsplus': _HFSPLUS,
@@ -108,7 +114,7 @@ def machine_report(tmp_path_factory, count):
         pytest.skip(f'there is no kernel in {KERNEL}: make test-vm gets it')
     scratch = str(tmp_path_factory.mktemp('drivers'))
     made, missing = {}, {}
-    for name, image in images.IMAGES.items():
+    for name, image in ((name, images.IMAGES[name]) for name in CHOSEN):
         try:
             if not machine.has_module(KERNEL, images.module(image)):
                 raise FileNotFoundError(f'the kernel has no {image.driver}')
@@ -165,18 +171,29 @@ def seen(machine_report):
     return of
 
 
-@pytest.mark.parametrize('image', images.IMAGES)
+@pytest.mark.parametrize('image', CHOSEN)
+def test_problems_are_told_and_nothing_else_is(seen, image):
+    said, patterns = seen(image)['first']['said'].splitlines(), images.IMAGES[image].problems
+    assert seen(image)['first']['status'] == (errors.PARTIAL if patterns else errors.DONE)
+    assert [line for line in said if not any(re.search(pattern, line) for pattern in patterns)] == []
+    assert [pattern for pattern in patterns if not any(re.search(pattern, line) for line in said)] == []
+
+
+@pytest.mark.parametrize('image', CHOSEN)
 def test_everything_a_driver_shows_is_stored(seen, image):
     told = seen(image)
-    assert (told['first']['status'], told['first']['said']) == (0, '')
     entries = {path: tree.parse_line(line) for path, line in told['lines'].items()}
     entries['.'] = tree.parse_line(told['first']['root'])
     links = {}
     for path, entry in entries.items():
         if entry.tag('hl') is not None:
             links.setdefault(entry.tag('hl'), []).append(path)
-    stored = {path: _facts(entry, links) for path, entry in entries.items()}
-    assert stored == told['source']
+    stored = {path: _facts(entry, links) for path, entry in entries.items() if entry.tag('unread') is None}
+    assert stored == _readable(told['source'])
+
+
+def _readable(seen: dict[str, dict]) -> dict[str, dict]:
+    return {path: facts for path, facts in seen.items() if 'failed' not in facts}
 
 
 def _facts(entry: tree.Entry, links: dict[str, list[str]]) -> dict:
@@ -192,12 +209,12 @@ def _facts(entry: tree.Entry, links: dict[str, list[str]]) -> dict:
     return facts | ({'linked': sorted(together)} if len(together) > 1 else {})
 
 
-@pytest.mark.parametrize('image', images.IMAGES)
+@pytest.mark.parametrize('image', CHOSEN)
 def test_what_was_put_in_is_there(seen, image):
     told = seen(image)
-    assert {'big', 'empty', 'Folder/Inner/Empty', 'Folder/Inner/same'} <= {_long(path) for path in told['source']}
+    assert {'big', 'empty', 'Folder/same', 'Folder/Inner/same'} <= {_long(path) for path in told['source']}
     assert len(told['source']) > 45
-    if image not in ('msdos', 'iso9660-joliet'):  # which make other names of many
+    if image not in ('msdos', 'iso9660-joliet', 'exfat-latin1'):  # which make other names of many
         names = {RENAMED.get(image, {}).get(name, name) for name in told['taken']}
         assert names <= set(told['source']) and len(names) > 30
     assert told['source']['big']['size'] == oddities.BIG_BYTES
@@ -205,25 +222,26 @@ def test_what_was_put_in_is_there(seen, image):
 
 def _long(path: str) -> str:
     """A path as it was asked for: msdos makes names small."""
-    return path.replace('folder', 'Folder').replace('inner', 'Inner').replace('/empty', '/Empty')
+    return path.replace('folder', 'Folder').replace('inner', 'Inner')
 
 
-@pytest.mark.parametrize('image', images.IMAGES)
+@pytest.mark.parametrize('image', CHOSEN)
 def test_it_is_restored_equal_to_ext4(seen, image):
     told = seen(image)
-    assert told['restore'][0] == 0
-    assert told['restored'] == told['source']
+    unread = [path for path, line in told['lines'].items() if 'unread:' in line]
+    assert told['restore'][0] == (errors.PARTIAL if unread else errors.DONE)
+    assert told['restored'] == _readable(told['source'])
 
 
-@pytest.mark.parametrize('image', images.IMAGES)
+@pytest.mark.parametrize('image', CHOSEN)
 def test_mounted_elsewhere_it_is_the_same_and_not_read_again(seen, image):
     told = seen(image)
-    assert told['second']['status'] == 0
+    assert told['second']['status'] == told['first']['status']
     assert told['second']['tree'] == told['first']['tree']
     assert 0 < told['read_bytes'] < oddities.BIG_BYTES / 2, 'directories have to be read, the big file has not'
 
 
-@pytest.mark.parametrize('image', images.IMAGES)
+@pytest.mark.parametrize('image', CHOSEN)
 def test_the_snapshot_says_how_it_was_mounted(seen, image):
     (line,) = seen(image)['first']['mounts']
     assert f'type={images.IMAGES[image].driver} ' in line and ' access=ro ' in line
@@ -238,6 +256,7 @@ def test_fsck_finds_nothing(machine_report):
     [
         pytest.param(image, path, pattern, id=f'{image} {kind}', marks=_marks(image, kind))
         for image, told in TOLD.items()
+        if image in CHOSEN
         for kind, path, pattern in told
     ],
 )
@@ -255,6 +274,7 @@ def test_what_a_driver_tells_is_in_the_tree(seen, image, path, pattern):
     [
         pytest.param(image, pattern, id=f'{image} {kind}', marks=_marks(image, kind))
         for image, told in TOLD_OF_MOUNT.items()
+        if image in CHOSEN
         for kind, pattern in told
     ],
 )
