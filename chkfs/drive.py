@@ -93,7 +93,8 @@ def volume(source: str, type: str, fd: int) -> Volume:
     if not label:
         label = _ioctl(fd, _GET_LABEL, 256).partition(b'\0')[0]
     if not answers and type not in _NO_UUID:
-        return _ask_blkid(source)
+        asked = _ask_blkid(source)
+        return Volume(uuid or asked.uuid, label or asked.label)
     return Volume(uuid, label)
 
 
@@ -255,13 +256,13 @@ def _link(directory: str, number: int) -> str:
 
 
 def _uuid(fd: int) -> tuple[str, bool]:
-    """(UUID as blkid writes it, whether the filesystem answers at all)."""
+    """(UUID as blkid writes it, whether the filesystem tells all: of FAT the kernel knows no label)."""
     answer = _ioctl(fd, _GET_UUID, 17)
     if answer and answer[0] in (4, 8, 16):
         raw = answer[1 : 1 + answer[0]]
-        return (_format_uuid(raw) if any(raw) else ''), True
+        return (_format_uuid(raw) if any(raw) else ''), len(raw) > 4
     serial = _ioctl(fd, _GET_FAT_SERIAL, 4)
-    return (_format_uuid(serial) if any(serial) else ''), bool(serial)
+    return (_format_uuid(serial) if any(serial) else ''), False
 
 
 def _format_uuid(raw: bytes) -> str:

@@ -188,6 +188,15 @@ def test_blkid_tells_of_an_image(tmp_path):
     assert drive.volume(image, 'fuse.ext4', -1) == drive.Volume(wanted.stdout.strip(), b'my label')
 
 
+@pytest.mark.parametrize('answers', [{4: b'\xcd\xab\x34\x12'}, {17: b'\4\xcd\xab\x34\x12' + bytes(12)}])
+def test_of_fat_the_kernel_tells_the_serial_and_blkid_the_label(system, device, monkeypatch, answers):
+    system({})
+    device('/dev/sdx1', 8, 17)
+    monkeypatch.setattr(drive, '_ioctl', lambda fd, request, size: answers.get(size, b''))
+    monkeypatch.setattr(drive, '_ask_blkid', lambda source: drive.Volume('', b'OLD DISK'))
+    assert drive.volume('/dev/sdx1', 'vfat', -1) == drive.Volume('1234-ABCD', b'OLD DISK')
+
+
 def test_without_blkid_nothing_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(drive, '_ENVIRONMENT', {'PATH': str(tmp_path)})
     image = tmp_path / 'image'

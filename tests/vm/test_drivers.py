@@ -78,7 +78,6 @@ TOLD_OF_MOUNT = {
 }
 NOT_YET = {
     *((image, 'dos') for image in ('vfat', 'vfat-latin1', 'msdos', 'exfat', 'ntfs3')),
-    *((image, 'label') for image in ('vfat', 'msdos')),
     *((image, kind) for image in ('ntfs3', 'hfsplus', 'hfsx') for kind in ('xattr', 'long xattr')),
     *(('vfat', 'dos short name'), ('ntfs3', 'ntfs'), ('hfsplus', 'xattr of the Finder'), ('hfsplus', 'flags')),
     *(('hfs', 'xattr of the type'), ('hfs', 'xattr of the creator')),
