@@ -26,7 +26,7 @@ test_expect_success 'without words, and with help: what it can do; with wrong on
 	grep -q "^usage: sh restore.sh list" out
 	! grep ".\{81\}" out || exit 1
 	for word in help -h --help; do sh store/restore.sh $word | cmp - out; done
-	for words in "ls" "cat" "tar" "list x" "check x" "tar a b" "frobnicate"; do
+	for words in "ls" "cat" "tar" "times" "list x" "check x" "tar a b" "frobnicate"; do
 		# shellcheck disable=SC2086 # words
 		test_expect_code 2 sh store/restore.sh $words >none 2>err
 		[ ! -s none ]
@@ -118,6 +118,19 @@ test_expect_success 'from any directory, by any path, through a symlink, with a 
 	CHKFS_STORE="" test_expect_code 128 sh elsewhere/restore.sh list 2>err
 	cp -R store "store of $(printf "\377") things"
 	[ "$(sh "store of $(printf "\377") things/restore.sh" cat everything:hello)" = hello ]
+'
+test_expect_success 'a store at a path that ends in a newline; AWKPATH of gawk; a work directory that a killed run left' '
+	odd=$(printf "odd\nstore\n.")
+	odd=${odd%.}
+	cp -R store "$odd"
+	[ "$(sh "$odd/restore.sh" cat everything:hello)" = hello ]
+	(cd "$odd" && [ "$(sh restore.sh cat everything:hello)" = hello ])
+	[ "$(AWKPATH=$SCRATCH/none sh store/restore.sh cat everything:hello)" = hello ]
+	mkdir -p temporary
+	TMPDIR=$SCRATCH/temporary sh -c "mkdir \$TMPDIR/chkfs-restore.\$\$ && exec sh store/restore.sh cat everything:hello" >out
+	[ "$(cat out)" = hello ]
+	[ "$(ls temporary | wc -l)" = 1 ]
+	rm -r temporary
 '
 test_expect_success 'nothing is left behind, and nothing is written into the store' '
 	need_root
@@ -220,6 +233,10 @@ test_expect_success 'a hostile tree: nothing is run, nothing gets out, and it is
 	printf "chkfs-snapshot 1\nroot . type=dir mode=0755 tags=tree:%s\nname hostile\nsource /\$(touch\\\\040owned)'\''\n\n" "$tree" >snapshot
 	key=$(by_hand snapshot snapshot)
 	sh store/restore.sh list >out
+	sh store/restore.sh times "$key" >out 2>err || [ $? = 3 ]
+	mkdir -p into
+	(cd into && sh "$SCRATCH/out") 2>err || true
+	[ -z "$(ls into)" ]
 	test_expect_code 3 sh store/restore.sh tar "$key" >out.tar 2>err
 	grep -q "has an entry that cannot be one" err
 	tar -tf out.tar >names

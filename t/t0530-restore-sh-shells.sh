@@ -16,7 +16,7 @@ restore() { # SHELL AWK WORD ...
 	PATH=$SCRATCH/bin/$awk:$PATH $shell store/restore.sh "$@"
 }
 streams() { # SHELL AWK: everything that restore.sh prints
-	for words in list 'ls everything' 'cat everything:listed' 'tar everything' 'tar special' check; do
+	for words in list 'ls everything' 'cat everything:listed' 'tar everything' 'tar special' 'times everything' check; do
 		code=0
 		# shellcheck disable=SC2086 # words
 		restore "$1" "$2" $words 2>&1 || code=$?
@@ -75,6 +75,16 @@ test_expect_success 'bsdtar: everything, nanoseconds and all; but it reads -1.5 
 	LC_ALL=C.UTF-8 bsdtar -xpf everything.tar --numeric-owner -C bsd
 	{ listing bsd; sums bsd; } | sed "s/ -[0-9]*\.[0-9]*/ BEFORE/" >got
 	grep -av "^\./socket s " "$GOLDEN/everything" | sed "s/ -[0-9]*\.[0-9]*/ BEFORE/" | diff -a - got
+'
+test_expect_success 'bsdtar, busybox tar, and then times: everything, nanoseconds and all' '
+	need_root
+	need bsdtar busybox
+	mkdir busy.times
+	busybox tar -xpf everything.tar --numeric-owner -C busy.times
+	for dir in bsd busy.times; do
+		sh store/restore.sh times everything 2>err | (cd $dir && sh)
+		as_recorded $dir everything
+	done
 '
 test_expect_success 'busybox tar: names, types, modes, links, devices, contents' '
 	need_root

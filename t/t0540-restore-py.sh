@@ -29,6 +29,7 @@ for name in gzip bzip2 xz none zstd; do
 		for words in list "ls everything" "ls special" "ls special:outer/inner" "ls single" "ls everything:hello" \
 			"cat everything:listed" "cat everything:compressed" "cat everything:plain" "cat everything:sub/more/7" \
 			"tar everything" "tar special" "tar single" "tar everything:sub" "tar special:outer/inner" \
+			"times everything" "times special" "times special:outer/inner" "times single" "times none" \
 			"tar everything:sub/more/9" check "tar none" "cat everything:none" "cat everything:sub" \
 			"ls everything:hello/x" "cat special:unread"; do
 			# shellcheck disable=SC2086 # words
@@ -100,6 +101,7 @@ test_expect_success 'a hostile tree, a hostile snapshot: the same, and no traceb
 		"$tree" >snapshot
 	key=$(by_hand snapshot snapshot)
 	same list
+	same times "$key"
 	same tar "$key"
 	tar -tf py.out >names 2>err || grep -q "out of uid_t range" err
 	grep -qx ./link names
@@ -168,7 +170,7 @@ for version in 3.6 3.7 3.8 3.9 3.10 3.12 3.13 3.14; do
 	test_expect_success "Python $VERSION gives the same" '
 		"python$VERSION" -c "" 2>/dev/null || skip "there is no Python $VERSION"
 		golden gzip
-		for words in list "ls everything" "cat everything:listed" "tar everything" "tar special" check; do
+		for words in list "ls everything" "cat everything:listed" "tar everything" "tar special" "times everything" check; do
 			# shellcheck disable=SC2086 # words
 			python3 store/restore.py $words >out 2>&1 || true
 			# shellcheck disable=SC2086 # words

@@ -31,6 +31,10 @@ usage: python3 restore.py list                every snapshot: its key, time
        python3 restore.py cat SNAPSHOT:PATH   the contents of a file
        python3 restore.py tar SNAPSHOT[:PATH] | tar -xpf - -C DIRECTORY
                                               everything, or what is below PATH
+       python3 restore.py times SNAPSHOT[:PATH] | (cd DIRECTORY && sh)
+                                              after that, what some tars cannot
+                                              do: all times, and the owners of
+                                              symlinks
        python3 restore.py check               is every object what it should be?
 
 SNAPSHOT is the name of a ref that "list" shows (refs/backups/ may be left
@@ -43,6 +47,9 @@ As root, with GNU tar, this brings back all that was kept:
 
 Exit status: 0 done; 1 "check" found damage; 2 wrong usage; 3 done, but what
 stderr names could not be had; 128 it could not be done.
+"""
+TIMES = r"""t() { touch -chd "@$1" "$3" 2>&- || touch -chd "@$2" "$3"; } # not every touch knows fractions of seconds
+o() { chown -h "$@"; }
 """
 DONE, FOUND_DAMAGE, WRONG_USAGE, SOME_LOST, FATAL = 0, 1, 2, 3, 128
 SUFFIXES = ('', '.gz', '.bz2', '.xz', '.zst')
@@ -540,11 +547,8 @@ class Tar:
 
     def member(self, path, entry, flag, size=0, link=b'', records=b''):
         """A member's header; path and link are bytes."""
-        fields, time = entry.fields, entry.fields.get('time', '')
-        found = TIME(time)
-        if time and not found:
-            self.miss(path, 'has a time that is none: 0 in place of ' + time)
-        seconds, fraction = (int(found.group(1)), found.group(2) or '0') if found else (0, '0')
+        fields = entry.fields
+        seconds, fraction = self.moment(path, entry)
         if len(path) > 4095:
             self.miss(path, 'has a path of more than 4095 bytes: tar may not be able to make it; restore a part of the'
                       ' snapshot')  # fmt: skip
@@ -558,12 +562,20 @@ class Tar:
             self._out.write(_header(b'./pax', 0o644, 0, 0, len(records), 0, b'x', b'', 0, 0))
             self._out.write(records + bytes(-len(records) % BLOCK))
         device = fields.get('device', '').split(',') if flag in (b'3', b'4') else []
-        mode = self._number(path, fields.get('mode', ''), 8) % 0o10000
-        owner = [self._number(path, fields.get(keyword, '')) for keyword in ('uid', 'gid')]
-        numbers = [self._number(path, text) for text in (device + ['', '', ''])[1:3]]
+        mode = self.number(path, fields.get('mode', ''), 8) % 0o10000
+        owner = [self.number(path, fields.get(keyword, '')) for keyword in ('uid', 'gid')]
+        numbers = [self.number(path, text) for text in (device + ['', '', ''])[1:3]]
         self._out.write(_header(path, mode, owner[0], owner[1], size, seconds, flag, link, numbers[0], numbers[1]))
 
-    def _number(self, path, text, base=10):
+    def moment(self, path, entry):
+        """The time of an entry: whole seconds, and nine digits."""
+        time = entry.fields.get('time', '')
+        found = TIME(time)
+        if time and not found:
+            self.miss(path, 'has a time that is none: 0 in place of ' + time)
+        return (int(found.group(1)), found.group(2) or '0' * 9) if found else (0, '0' * 9)
+
+    def number(self, path, text, base=10):
         if not NUMBER[base](text):
             self.miss(path, 'has a number that is none: 0 in place of ' + text)
             return 0
@@ -778,16 +790,27 @@ def print_file(store, text, out):
         out.write(part)
 
 
-def print_tar(store, text, out):
-    found = Found(store, text)
+def print_times(store, text, out):
+    """A script that does to a directory what the tar that made it could not."""
     printer = _Printer(store, out)
-    if found.entry.fields.get('type') == 'dir':
-        printer.inside = [*found.inside.split('/')[:-1], *([found.name] if found.name else [])]
-        plan = printer.walk(found.entry)
-    else:
-        plan = [('e', './' + found.file_name, '', found.entry)]
+    out.write(TIMES.encode())
+    for what, quoted, _, entry in printer.plan(text):
+        type, path = entry and entry.fields.get('type'), unquote(quoted)
+        if what not in ('e', 'a') or type == 'socket' or type == 'file' and entry.tags.get('unread'):
+            continue
+        name = path.replace(b"'", b"'\\''")
+        if what == 'a' or type == 'link':
+            owner = [printer.tar.number(path, entry.fields.get(keyword, '')) for keyword in ('uid', 'gid')]
+            out.write(b"o %d:%d '%s'\n" % (owner[0], owner[1], name))
+        seconds, fraction = printer.tar.moment(path, entry)
+        if entry.fields.get('time'):
+            out.write(b"t %s %d '%s'\n" % (_decimal(seconds, fraction).encode(), seconds, name))
+
+
+def print_tar(store, text, out):
+    printer = _Printer(store, out)
     window = []
-    for step in plan:
+    for step in printer.plan(text):
         window.append(step)
         if len(window) >= WINDOW:
             printer.print_all(window)
@@ -805,8 +828,15 @@ class _Printer:
         self._first = {}  # value of a hl tag to the path of its first name
         self._lost_links = set()  # of these, those that could not be had
 
+    def plan(self, text):
+        """Yields (what, quoted path, link, entry), a member each."""
+        found = Found(self.store, text)
+        if found.entry.fields.get('type') != 'dir':
+            return [('e', './' + found.file_name, '', found.entry)]
+        self.inside = [*found.inside.split('/')[:-1], *([found.name] if found.name else [])]
+        return self.walk(found.entry)
+
     def walk(self, top):
-        """Yields (what, quoted path, link, entry), a member each; restore.sh calls that the plan."""
         stack = [(['./'], top) + self._read(top)]
         while stack:
             parts, entry, below, others = stack[-1]
@@ -1004,7 +1034,7 @@ def main(arguments):
     out = sys.stdout.buffer
     command = arguments[0] if arguments else 'help'
     is_help = command in ('help', '-h', '--help')
-    if not is_help and len(arguments) != {'list': 1, 'check': 1, 'ls': 2, 'cat': 2, 'tar': 2}.get(command):
+    if not is_help and len(arguments) != {'list': 1, 'check': 1, 'ls': 2, 'cat': 2, 'tar': 2, 'times': 2}.get(command):
         sys.stderr.write(USAGE)
         return WRONG_USAGE
     root = os.path.dirname(os.path.abspath(__file__))
@@ -1023,7 +1053,8 @@ def main(arguments):
         elif command == 'check':
             check(store, out)
         else:
-            {'ls': list_directory, 'cat': print_file, 'tar': print_tar}[command](store, arguments[1], out)
+            commands = {'ls': list_directory, 'cat': print_file, 'tar': print_tar, 'times': print_times}
+            commands[command](store, arguments[1], out)
         out.flush()
         return store.status
     except BrokenPipeError:

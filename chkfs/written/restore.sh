@@ -29,6 +29,9 @@ usage: sh restore.sh list                every snapshot: its key, time (UTC),
        sh restore.sh cat SNAPSHOT:PATH   the contents of a file
        sh restore.sh tar SNAPSHOT[:PATH] | tar -xpf - -C DIRECTORY
                                          everything, or what is below PATH
+       sh restore.sh times SNAPSHOT[:PATH] | (cd DIRECTORY && sh)
+                                         after that, what some tars cannot do:
+                                         all times, and the owners of symlinks
        sh restore.sh check               is every object what its name says?
 
 SNAPSHOT is the name of a ref that "list" shows (refs/backups/ may be left
@@ -144,6 +147,36 @@ function refused(line,  name) { # is it no entry, or one more of a name in the s
 	return line ~ /[^ -~]/ || !is_entry(name) || MET[name]++
 }
 function is_directory(line) { return line ~ /^[^ ]* type=dir / && is_key(tag(line, "tree")) }
+function number(path, s, base,  n) { # s, if it is one
+	if (s ~ (base == 8 ? "[^0-7]" : "[^0-9]") || length(s) > 15) {
+		miss(path, "has a number that is none: 0 in place of " shown(s))
+		return 0
+	}
+	for (n = 0; s != ""; s = substr(s, 2))
+		n = n * base + substr(s, 1, 1)
+	return n
+}
+function moment(path, line,  time, n, part) { # the time of an entry goes to SECONDS and FRACTION, 9 digits
+	time = field(line, "time")
+	n = index(time ".", ".")
+	if (time !~ /^-?[0-9]+(\.[0-9]+)?$/ || n > 16 || n < length(time) && n != length(time) - 9) {
+		if (time != "")
+			miss(path, "has a time that is none: 0 in place of " shown(time))
+		time = "0"
+	}
+	split(time ".000000000", part, ".")
+	SECONDS = part[1] + 0
+	FRACTION = part[2]
+}
+function decimal(  s) { # of these: mtree counts the fraction up from the second below, others from 0
+	s = sprintf("%.0f", SECONDS)
+	if (SECONDS >= 0)
+		return s "." FRACTION
+	if (FRACTION + 0 == 0)
+		return s
+	s = sprintf("%.0f", -SECONDS - 1)
+	return "-" s "." sprintf("%09d", 1000000000 - FRACTION)
+}
 function date(time,  days, s, era, y, m) { # seconds since 1970; howardhinnant.github.io/date_algorithms.html
 	sub(/\..*/, "", time)
 	time += 0
@@ -553,14 +586,6 @@ function record(name, value,  n, size) { # one of a pax header: its own length c
 	return size " " name "=" value "\\012"
 }
 function padding(n) { return n % 512 ? nul(512 - n % 512) : "" }
-function decimal(seconds, fraction) { # mtree counts the fraction up from the second below, pax is decimal
-	if (substr(seconds, 1, 1) != "-")
-		return seconds "." fraction
-	if (fraction + 0 == 0)
-		return seconds
-	seconds = substr(seconds, 2) - 1
-	return "-" seconds "." sprintf("%09d", 1000000000 - fraction)
-}
 function base64(s,  r, i, v, n) {
 	r = ""
 	sub(/=*$/, "", s)
@@ -607,34 +632,16 @@ function attributes(path, line,  r, n, i, p, q, name) { # xattrs as records
 	}
 	return r
 }
-function number(path, s, base,  n) { # s, if it is one
-	if (s ~ (base == 8 ? "[^0-7]" : "[^0-9]") || length(s) > 15) {
-		miss(path, "has a number that is none: 0 in place of " shown(s))
-		return 0
-	}
-	for (n = 0; s != ""; s = substr(s, 2))
-		n = n * base + substr(s, 1, 1)
-	return n
-}
-function member(path, line, flag, size, link, pax,  time, seconds, fraction, device, n) {
-	time = field(line, "time")
-	n = index(time ".", ".")
-	if (time !~ /^-?[0-9]+(\.[0-9]+)?$/ || n > 16 || n < length(time) && n != length(time) - 9) {
-		if (time != "")
-			miss(path, "has a time that is none: 0 in place of " shown(time))
-		time = "0"
-	}
-	split(time ".0", part, ".")
-	seconds = part[1]
-	fraction = part[2]
+function member(path, line, flag, size, link, pax,  device) {
+	moment(path, line)
 	if (bytes(path) > 4095)
 		miss(path, "has a path of more than 4095 bytes: tar may not be able to make it; restore a part of the snapshot")
 	if (flag == 3 || flag == 4)
 		split(field(line, "device"), device, ",")
 	path = word(path)
 	link = word(link)
-	if (fraction + 0 != 0 || seconds < 0 || seconds >= 8589934592)
-		pax = record("mtime", decimal(seconds, fraction)) pax
+	if (FRACTION + 0 != 0 || SECONDS < 0 || SECONDS >= LIMIT[11])
+		pax = record("mtime", decimal()) pax
 	if (bytes(path) > 100)
 		pax = record("path", path) pax
 	if (bytes(link) > 100)
@@ -642,7 +649,7 @@ function member(path, line, flag, size, link, pax,  time, seconds, fraction, dev
 	if (pax != "")
 		add(header("./pax", 420, 0, 0, bytes(pax), 0, "x", "", 0, 0) pax padding(bytes(pax)))
 	add(header(path, number(path, field(line, "mode"), 8) % 4096, number(path, field(line, "uid"), 10),
-		number(path, field(line, "gid"), 10), size, seconds + 0, flag, link,
+		number(path, field(line, "gid"), 10), size, SECONDS, flag, link,
 		number(path, device[2], 10), number(path, device[3], 10)))
 }
 function stand_in(path, line, suffix,  top) { # an empty file whose name says what is missing
@@ -748,6 +755,23 @@ FILENAME == "pieces.places" {
 		}
 	close(list)
 	close(recipe)
+}
+EOF
+	cat >times.awk <<'EOF'
+# a plan: a script that prints calls of t and o, as times_ has them, for what is in it
+BEGIN { FS = "\t" }
+$1 == "e" || $1 == "a" {
+	type = field($4, "type")
+	if (type == "socket" || type == "file" && tag($4, "unread") != "")
+		next
+	path = $2
+	gsub(/'/, "\\047\\134\\047\\047", path) # '\''
+	path = "\\047" word(path) "\\047\\n"
+	if ($1 == "a" || type == "link")
+		printf "printf 'o %.0f:%.0f %s'\n", number($2, field($4, "uid"), 10), number($2, field($4, "gid"), 10), path
+	moment($2, $4)
+	if (field($4, "time") != "")
+		printf "printf 't %s %.0f %s'\n", decimal(), SECONDS, path
 }
 EOF
 	cat >ls.awk <<'EOF'
@@ -1183,7 +1207,7 @@ cat_() {
 	read -r _ place _ <have
 	case $place in lists/*) assemble "$place" ;; *) cat "$place" ;; esac || die "cannot print '$inside$entry'"
 }
-tar_() {
+plan() { # SNAPSHOT[:PATH]: the files plan.1 to plan.$windows get a line for each member of its tar
 	find_entry "$1"
 	case $(value type) in
 	dir) TOP_PATH=./ INSIDE=$inside${entry:+$entry/} ;;
@@ -1192,9 +1216,12 @@ tar_() {
 	TOP_LINE="./top ${line#* }"
 	export TOP_PATH TOP_LINE INSIDE
 	gather
-	: >lost.links
 	windows=$(awk -f text.awk -f walk.awk) || die 'cannot plan'
 	room
+}
+tar_() {
+	plan "$1"
+	: >lost.links
 	window=0
 	while [ $((window += 1)) -le "$windows" ]; do
 		awk -f text.awk -f wanted.awk "plan.$window" >all.wanted
@@ -1209,6 +1236,18 @@ tar_() {
 	done
 	awk 'BEGIN { while (n++ < 1024) text = text "\\000"; print "printf \047" text "\047" }' >script
 	print_all
+}
+times_() {
+	plan "$1"
+	cat <<'EOF' || die 'not all of it could be printed'
+t() { touch -chd "@$1" "$3" 2>&- || touch -chd "@$2" "$3"; } # not every touch knows fractions of seconds
+o() { chown -h "$@"; }
+EOF
+	window=0
+	while [ $((window += 1)) -le "$windows" ]; do
+		awk -f text.awk -f times.awk "plan.$window" >script
+		print_all
+	done
 }
 gather() { # unpacks all trees below $TOP_LINE, level by level; the file gathered says where they are
 	: >gathered
@@ -1296,7 +1335,7 @@ check_lists() {
 
 case ${1-} in
 list | check) [ $# -eq 1 ] || { usage >&2; exit 2; } ;;
-ls | cat | tar) [ $# -eq 2 ] || { usage >&2; exit 2; } ;;
+ls | cat | tar | times) [ $# -eq 2 ] || { usage >&2; exit 2; } ;;
 '' | help | -h | --help) usage || exit 128; exit 0 ;;
 *) usage >&2; exit 2 ;;
 esac
@@ -1307,6 +1346,7 @@ check) check ;;
 ls) ls_ "$2" ;;
 cat) cat_ "$2" ;;
 tar) tar_ "$2" ;;
+times) times_ "$2" ;;
 esac
 [ ! -f lost ] || exit 3
 exit $STATUS
