@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from chkfs import quote
 
-_UDEV, _SYS, _DISKS = '/run/udev/data', '/sys/dev/block', '/dev/disk'
+_UDEV, _SYS, _DISKS, _PROC = '/run/udev/data', '/sys/dev/block', '/dev/disk', '/proc'
 _BLKID_SECONDS = 3
 _NO_UUID = frozenset('squashfs cramfs romfs'.split())  # nothing to ask blkid for
 _GET_UUID, _GET_LABEL, _GET_FAT_SERIAL = 0x80111500, 0x81009431, 0x80047213  # linux/fs.h, linux/msdos_fs.h
@@ -75,6 +75,43 @@ def is_image(source: str) -> bool:
         return os.path.isabs(source) and stat.S_ISREG(os.stat(source).st_mode)
     except (OSError, ValueError):
         return False
+
+
+def served_from(connection: int, point: bytes) -> str:
+    """The file or device that the server of a FUSE filesystem holds open; '' when that cannot be told for sure.
+
+    connection is the minor number of the filesystem's device, point where it is mounted.  Kernels before 6.17 do not
+    tell the connection of a server; there the words it was started with must name the mount point.
+    """
+    found = set()
+    for name in _names(_PROC):
+        if not name.isdigit():
+            continue
+        targets = _open_files(f'{_PROC}/{name}/fd')
+        numbers = [number for number, target in targets.items() if target == '/dev/fuse']
+        if numbers and _serves(f'{_PROC}/{name}', numbers, connection, point):
+            found |= {target for target in targets.values() if is_image(target) or is_device(target)}
+    return found.pop() if len(found) == 1 else ''
+
+
+def _serves(process: str, numbers: list[str], connection: int, point: bytes) -> bool:
+    told = [line for number in numbers for line in _read(f'{process}/fdinfo', number).split(b'\n')]
+    connections = [line.split()[1] for line in told if re.fullmatch(rb'fuse_connection:\s*[0-9]+', line)]
+    if connections:
+        return b'%d' % connection in connections
+    words = _read(process, 'cmdline').split(b'\0')
+    return any(word and (word == point or point.endswith(b'/' + word.strip(b'./'))) for word in words[1:])
+
+
+def _open_files(directory: str) -> dict[str, str]:
+    """Number to name of what a process has open; nothing for somebody else's."""
+    found = {}
+    for number in _names(directory):
+        try:
+            found[number] = os.readlink(f'{directory}/{number}')
+        except OSError:
+            pass
+    return found
 
 
 def volume(source: str, type: str, fd: int) -> Volume:

@@ -145,7 +145,8 @@ class _Mount(NamedTuple):
 def filesystem(path: bytes, fd: int) -> Filesystem:
     """The filesystem that path (absolute, no symlinks) is on; fd: path, open."""
     mounts = _mounts()
-    mount = _innermost(mounts, path)
+    told = _innermost(mounts, path)
+    mount = _with_real_source(told)
     driver, kind = _driver(mount, fd)
     trust = _trust(mount, kind, fd)
     volume = drive.volume(mount.source, mount.type, fd)
@@ -154,7 +155,7 @@ def filesystem(path: bytes, fd: int) -> Filesystem:
     drives = tuple(drive.drives(mount.source))
     return Filesystem(
         mount.type,
-        mount.source,
+        told.source,
         mount.options,
         volume.uuid,
         mount.root,
@@ -240,6 +241,16 @@ def _driver(mount: _Mount, fd: int) -> tuple[str, str]:
     return name, name or mount.type
 
 
+def _with_real_source(mount: _Mount) -> _Mount:
+    """For a filesystem in user space that does not say what it reads: the same with that as its source."""
+    source = mount.source
+    if not mount.type.startswith('fuse') or re.search('^/|:', source):
+        return mount
+    connection = mount.number.partition(b':')[2]
+    found = drive.served_from(int(connection), mount.point) if connection.isdigit() else ''
+    return mount._replace(source=found or source)
+
+
 def _trust(mount: _Mount, kind: str, fd: int) -> Trust:
     """What the table says, and what can be seen: a filesystem may keep whole seconds without having to."""
     trust = _TRUST.get(kind)
@@ -285,7 +296,8 @@ def _identity(
         if not (trust.has_stable_inodes and trust.has_true_ctime):
             return ''
         name = mount.source  # inodes and ctimes are as good as a name
-    image = drive.image_of(mount.source, drives) if 'ro' in mount.options.split(',') else ''
+    is_fixed = kind in _IMMUTABLE or 'ro' in mount.options.split(',')
+    image = drive.image_of(mount.source, drives) if is_fixed else ''
     if image:  # which nobody changes by way of this mount: when it changes, a better copy took its place
         mark += f'@{os.stat(image).st_mtime_ns}'
     views = ','.join(option for option in mount.options.split(',') if option.startswith(_VIEWS))

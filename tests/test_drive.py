@@ -213,3 +213,60 @@ def test_a_blkid_that_hangs_is_given_up(tmp_path, monkeypatch):
     image = tmp_path / 'image'
     image.write_bytes(b'x')
     assert drive.volume(str(image), 'fuse', -1) == drive.Volume()
+
+
+# ---- servers of filesystems in user space ----
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """server(pid, [what it has open], connection or None, [its words]) makes a process."""
+    monkeypatch.setattr(drive, '_PROC', str(tmp_path / 'proc'))
+
+    def start(pid, targets, connection, words):
+        process = tmp_path / 'proc' / str(pid)
+        (process / 'fd').mkdir(parents=True)
+        (process / 'fdinfo').mkdir()
+        for number, target in enumerate(targets):
+            (process / 'fd' / str(number)).symlink_to(target)
+            told = f'\nfuse_connection:\t{connection}\n' if connection and target == '/dev/fuse' else '\n'
+            (process / 'fdinfo' / str(number)).write_text('pos:\t0' + told)
+        (process / 'cmdline').write_bytes(b'\0'.join(words) + b'\0')
+
+    return start
+
+
+@pytest.fixture
+def images(tmp_path):
+    found = [str(tmp_path / name) for name in ('one.iso', 'two.iso')]
+    for path in found:
+        with open(path, 'wb') as file:
+            file.write(b'x')
+    return found
+
+
+def test_a_server_is_known_by_its_connection(server, images):
+    server(1, ['/dev/null', images[0], '/dev/fuse'], 41, [b'fuseiso', b'one.iso', b'm'])
+    server(2, ['/dev/fuse', images[1]], 42, [b'fuseiso', b'two.iso', b'm'])
+    assert drive.served_from(41, b'/x/m') == images[0]
+    assert drive.served_from(42, b'/x/m') == images[1]
+    assert drive.served_from(43, b'/x/m') == ''
+
+
+@pytest.mark.parametrize(
+    'words, is_it', [([b'm'], True), ([b'./m'], True), ([b'/x/m'], True), ([b'/y/m'], False), ([b'n'], False)]
+)
+def test_or_by_the_mount_point_among_its_words(server, images, words, is_it):
+    server(1, ['/dev/fuse', images[0]], None, [b'fuseiso', b'one.iso', *words])
+    assert drive.served_from(41, b'/x/m') == (images[0] if is_it else '')
+
+
+def test_two_that_may_be_meant_are_none(server, images):
+    for pid, image in enumerate(images):
+        server(pid, ['/dev/fuse', image], None, [b'fuseiso', image.encode(), b'm'])
+    assert drive.served_from(41, b'/x/m') == ''
+
+
+def test_a_server_that_holds_two_files_tells_nothing(server, images):
+    server(1, ['/dev/fuse', *images], 41, [b'server', b'm'])
+    assert drive.served_from(41, b'/x/m') == ''
