@@ -226,7 +226,8 @@ class Ingest:
                 continue
             self._leave(descent.fd, level)
             self._writer.checkpoint_if_due()
-            self._met.leave(level.identity, level.path, level.is_complete)
+            may_return = self._met.points or level.filesystem.may_link_directories
+            self._met.leave(level.identity, level.path, level.is_complete and bool(may_return))
             if level.parent is None:
                 return
             level.parent.is_complete &= level.is_complete

@@ -70,6 +70,7 @@ _FSID_IS_UUID = frozenset('ext2 ext3 ext4 btrfs ntfs3 zfs overlay'.split())
 _IMMUTABLE = frozenset('squashfs squashfuse cramfs romfs iso9660 fuseiso erofs'.split())
 # Options that change which names and metadata there are: what was seen with others does not count.
 _VIEWS = ('norock', 'nojoliet', 'nouser_xattr', 'noacl', 'upperdir=')
+_NO_LINKED_DIRECTORIES = frozenset('ext2 ext3 ext4 xfs btrfs f2fs tmpfs vfat msdos exfat ntfs3'.split())
 _LOCAL_TIME = frozenset('vfat msdos exfat hfs'.split())
 
 
@@ -102,6 +103,11 @@ class Filesystem(NamedTuple):
     def may_be_endless(self) -> bool:
         """Whether it may go round in a circle that neither the kernel nor inode numbers show."""
         return not self.has_unique_inodes and self.type != 'overlay'
+
+    @property
+    def may_link_directories(self) -> bool:
+        """Whether one directory may have two names without a mount."""
+        return self.type not in _NO_LINKED_DIRECTORIES
 
     @property
     def is_read_only(self) -> bool:
