@@ -2,7 +2,7 @@
 # A drive that fails: what can be read is stored and what cannot is said, and the next backup adds what it can.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
-[ -w /dev/fuse ] && python3 -c 'import mfusepy' 2>/dev/null || skip_all 'this needs /dev/fuse and mfusepy'
+{ [ -w /dev/fuse ] && python3 -c "import mfusepy" 2>/dev/null; } || skip_all 'this needs /dev/fuse and mfusepy'
 CHKFS_STORE=$SCRATCH/store
 export CHKFS_STORE
 
@@ -13,7 +13,7 @@ show() { # mounts drive as it is at mnt, with the faults in the file faults
 	until mountpoint -q mnt; do
 		sleep 0.1
 		tries=$((tries - 1))
-		[ $tries -gt 0 ] || { cat fuse.log; return 1; }
+		[ "$tries" -gt 0 ] || { cat fuse.log; return 1; }
 	done
 }
 hide() { umount mnt; }

@@ -11,8 +11,8 @@ drive() { # TYPE IMAGE: a filesystem with some files, all older than any doubt
 	mkdir -p fill
 	case $1 in xfs) size=320M ;; btrfs) size=128M ;; *) size=16M ;; esac
 	case $1 in ext4 | xfs) label=-L ;; btrfs) label=-L ;; vfat) label=-n ;; esac
-	truncate -s $size "$2"
-	"mkfs.$1" $label "A DRIVE" "$2" >out 2>&1
+	truncate -s "$size" "$2"
+	"mkfs.$1" "$label" "A DRIVE" "$2" >out 2>&1
 	mount -o loop "$2" fill 2>err || skip "$1 cannot be mounted here: $(cat err)"
 	mkdir -p fill/sub/deep
 	for n in $(seq 20); do echo "$n" >"fill/sub/entry-$n"; done
@@ -37,7 +37,7 @@ at() { # MOUNTPOINT IMAGE OPTIONS CMD: while it is mounted there
 	code=0
 	"$@" || code=$?
 	umount "$point"
-	return $code
+	return "$code"
 }
 
 test_expect_success 'a store' 'chkfs-init store'
