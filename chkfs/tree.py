@@ -190,6 +190,8 @@ def lines(data: bytes) -> Iterator[str]:
 
 def parse_line(line: str) -> Entry:
     """One entry line.  Raises Damaged; whether the name is a safe one, check_name says."""
+    if not (line.isascii() and line.isprintable()):
+        raise errors.Damaged(f'not printable ASCII: {line[:80]!a}')
     word, *pairs = line.split(' ')
     try:
         fields = dict([pair.split('=', 1) for pair in pairs])

@@ -318,6 +318,13 @@ def test_a_hostile_line_raises_only_damaged(text):
     assert found.type != 'link' or isinstance(found.link, bytes)
 
 
+@pytest.mark.parametrize('char', ['\x1b', '\t', '\x7f', '\x80', '\udc80', '\ufffd', '\u202e'])
+def test_a_line_that_a_terminal_would_obey_is_refused(char):
+    for line in (f'./a {FILE} uname={char}', f'./{char} {FILE}', f'./a {FILE} {char}x=1'):
+        with pytest.raises(errors.Damaged):
+            tree.parse_line(line)
+
+
 @given(st.lists(hostile_text, max_size=4))
 def test_a_hostile_tree_raises_only_damaged(texts):
     data = (tree.HEADER + ''.join(f'{text}\n' for text in texts)).encode('utf-8', 'surrogatepass')
