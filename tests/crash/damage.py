@@ -183,6 +183,7 @@ class Damage:
         shutil.copytree(f'{self.directory}/case', f'{self.directory}/{name}', symlinks=True)
 
     def afresh(self, name: str = 'pristine') -> None:
+        gc.collect()  # a cache that is closed while it is removed removes files of its own
         shutil.rmtree(f'{self.directory}/case')
         shutil.copytree(f'{self.directory}/{name}', f'{self.directory}/case', symlinks=True)
 
