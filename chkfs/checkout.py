@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import crew, errors, holes, missing, mounts, quote, ranges, tree, walk
+from chkfs import crew, endow, errors, holes, missing, mounts, quote, ranges, tree, walk, xattrs
 from chkfs.descent import Descent, open_below
 from chkfs.objects import WHOLE_BYTES, Objects
 
@@ -32,12 +32,16 @@ _MANY_LINES = 2000  # from so many files on, workers are worth their start
 
 
 class _Attributes(NamedTuple):
-    """What is set on something restored: permission bits, owner (-1: left alone), ns since 1970 (None: left alone)."""
+    """What is set on something restored.
+
+    Permission bits, owner (-1: left alone), ns since 1970 (None: left alone), and tags as endow wants them.
+    """
 
     mode: int | None
     uid: int
     gid: int
     time_ns: int | None
+    tags: tuple[str, ...]
 
 
 class Outcome:
@@ -116,6 +120,7 @@ class Checkout:
         self.damaged = 0  # files that were stored damaged, and are restored so
         self.unset: Counter[str] = Counter()  # kind of attribute to how often it could not be set
         self._objects, self._report, self._detail, self._step, self._keep = objects, report, detail, step, keep
+        self._flags_later: list[tuple[list[bytes], tree.Entry]] = []  # names of files with several, and what they are
         # hl tag and contents to the path of the first name restored: a tag that lies costs a link, not contents
         self._first_links: dict[tuple[str, str], list[bytes]] = {}
         self._recursion, self._inside = recursion, inside
@@ -176,9 +181,19 @@ class Checkout:
                     names.pop()
             self._hand_out()
             self._settle()
+            self._set_flags_of_links()
             self._bind()
         finally:
             descent.close()
+
+    def _set_flags_of_links(self) -> None:
+        """What is immutable takes no further name."""
+        for names, entry in self._flags_later:
+            outcome = Outcome()
+            self._maker.set_flags(self._top_fd, names, entry, outcome)
+            if outcome.lacks:
+                outcome.keep(b'/'.join(names[:-1]), self._line_to_keep(entry, None))
+            self._take(outcome.pack())
 
     def _load(self, entry: tree.Entry, names: list[bytes]) -> _Level:
         """Reads a directory's tree and sorts its entries by what is to be done with them."""
@@ -229,7 +244,7 @@ class Checkout:
             some, files = files[:_BATCH_LINES], files[_BATCH_LINES:]
             self._add(fd, path, some, None, '')
         try:
-            attributes = _attributes(level.entry)
+            attributes = self._maker.attributes(level.entry, fd)
         except errors.Damaged as error:
             self._miss(path, error)
             attributes = None
@@ -312,6 +327,9 @@ class Checkout:
         try:
             if first is None or not self._link(fd, entry, first, path, outcome):
                 if entry.type == 'file':
+                    if hard_link is not None and entry.tag('flags') is not None:
+                        self._flags_later.append(([*names, entry.name], entry))
+                        entry = missing.without_tags(entry, 'flags')
                     self._maker.make_file(fd, path, entry, outcome)
                 elif entry.type == 'dir' and entry.tag('again') is not None:
                     self._make_again(fd, path, entry, names, outcome)
@@ -390,6 +408,7 @@ class Maker:
         """step is called for each chunk of a file, and may raise Interrupted."""
         self._objects, self._step = objects, step
         self._owner = os.geteuid(), os.getegid()  # of what we make
+        self._target_found: str | None = None
 
     def reopened(self) -> 'Maker':
         """The same for another process."""
@@ -424,17 +443,37 @@ class Maker:
             found = plain or tree.parse_line(line)
             tree.check_name(found.name)
             path = directory + b'/' + found.name if directory else found.name
-            if plain is None or plain.size > WHOLE_BYTES:
+            if plain is None or plain.size > WHOLE_BYTES or self._target(fd) == endow.NTFS_3G:
                 self.make_file(fd, path, plain and tree.parse_line(line) or found, outcome)
                 return
             _, mode, uid, gid, size, time_ns, key = plain
             data = self._objects.view('blob', key)
-            self._create(fd, found.name, (data,), (mode, uid, gid, time_ns), path, outcome)
+            self._create(fd, found.name, (data,), (mode, uid, gid, time_ns, ()), path, outcome)
             self._count(size, len(data), path, outcome)
         except errors.Interrupted:
             raise
         except (OSError, errors.Error, OverflowError) as error:
             outcome.miss(path, error)
+
+    def attributes(self, entry: tree.Entry, fd: int) -> _Attributes:
+        """What to set on an entry below fd.  Raises Damaged."""
+        mode, uid, gid = entry.mode, entry.uid, entry.gid
+        return _Attributes(
+            None if mode is None else mode & 0o7777,
+            -1 if uid is None else uid,
+            -1 if gid is None else gid,
+            entry.time_ns,
+            endow.wanted(entry, self._target(fd)),
+        )
+
+    def _target(self, fd: int) -> str:
+        """The filesystem that all is restored to, for endow; fd: something open on it."""
+        if self._target_found is None:
+            self._target_found = endow.target_of(fd)
+        return self._target_found
+
+    def _read_value(self, key: str) -> bytes:
+        return self._objects.read('blob', key)
 
     def make_file(self, fd: int, path: bytes, entry: tree.Entry, outcome: Outcome) -> None:
         """A file of any size, its contents flowing through.  Raises Error, OSError."""
@@ -443,7 +482,7 @@ class Maker:
         data = self._ranges(entry, 'data', path, outcome)
         holes_bytes = 0 if data is None else (entry.size or 0) - ranges.total(data)
         chunks = self._objects.chunks('blob', entry.key, whole=holes_bytes <= _MOST_ZEROS)
-        size = self._create(fd, entry.name, chunks, _attributes(entry), path, outcome, data)
+        size = self._create(fd, entry.name, chunks, self.attributes(entry, fd), path, outcome, data)
         self._count(entry.size, size, path, outcome)
         damaged = self._ranges(entry, 'damaged', path, outcome)
         if damaged:
@@ -465,8 +504,10 @@ class Maker:
 
     def make_other(self, fd: int, path: bytes, entry: tree.Entry, names: list[bytes], outcome: Outcome) -> None:
         """A symlink, device, fifo or socket; for a directory that is another one again, a symlink to that."""
-        attributes, kind = _attributes(entry), entry.type
-        if kind == 'link':
+        attributes, kind = self.attributes(entry, fd), entry.type
+        if kind == 'link' and entry.tag('ntfs.reparse') is not None and self._target(fd) == endow.NTFS_3G:
+            endow.make_reparse_point(fd, entry)
+        elif kind == 'link':
             os.symlink(entry.link, entry.name, dir_fd=fd)
         elif kind == 'dir':
             again = quote.unquote(entry.tag('again'))
@@ -484,7 +525,7 @@ class Maker:
 
     def set(self, fd: int, entry: tree.Entry, path: bytes, outcome: Outcome) -> None:
         """Sets what belongs to an entry that is there already, in the directory fd.  Raises OSError, Damaged."""
-        attributes = _attributes(entry)
+        attributes = self.attributes(entry, fd)
         if entry.type not in ('file', 'dir'):
             self._set_by_name(fd, entry, attributes, path, outcome)
             return
@@ -493,6 +534,24 @@ class Maker:
             self._set_open(found, attributes, path, outcome)
         finally:
             os.close(found)
+
+    def set_flags(self, top: int, names: list[bytes], entry: tree.Entry, outcome: Outcome) -> None:
+        """Sets the inode flags of a file that has been made, below the directory top."""
+        path = b'/'.join(names)
+        try:
+            directory = open_below(top, names[:-1])
+            try:
+                file = os.open(names[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            outcome.cannot_set('flags', path, error)
+            return
+        try:
+            tags = tuple(tag for tag in entry.tags() if tag.startswith('flags:'))
+            endow.set_last(file, '', tags, self._read_value, _failing(outcome, path))
+        finally:
+            os.close(file)
 
     def _create(
         self,
@@ -507,6 +566,8 @@ class Maker:
         """Gives the size in bytes.  data: where the file is no hole, if it has any."""
         size, file = 0, os.open(name, _CREATE, 0o600, dir_fd=fd)
         try:
+            if attributes[-1]:
+                endow.set_before_contents(file, attributes[-1])
             if data is not None:
                 size = self._fill(file, chunks, data)
                 chunks = ()
@@ -541,27 +602,35 @@ class Maker:
         return size
 
     def _set_open(self, fd: int, attributes: tuple, path: bytes, outcome: Outcome) -> None:
-        """Owner, then mode (which a change of owner clears), then times, of something open."""
-        mode, uid, gid, time_ns = attributes
+        """Owner, then mode (which a change of owner clears), then the rest, of something open."""
+        mode, uid, gid, time_ns, tags = attributes
+        has_owner = True
         if (uid, gid) != self._owner:
             try:
                 os.fchown(fd, uid, gid)
             except (OSError, OverflowError) as error:
+                has_owner = False
                 mode = _without_owner(mode, path, error, outcome)
         try:
             if mode is not None:
                 os.fchmod(fd, mode)
         except OSError as error:
             outcome.cannot_set('mode', path, error)
+        if tags:
+            fail = _failing(outcome, path)
+            endow.set_first(fd, tags, self._read_value, fail, has_owner)
         try:
             if time_ns is not None:
-                os.utime(fd, ns=(time_ns, time_ns))
-        except (OSError, OverflowError) as error:
+                os.utime(fd, ns=endow.times(tags, time_ns))
+        except (OSError, OverflowError, errors.Damaged) as error:
             outcome.cannot_set('time', path, error)
+        if tags:
+            endow.set_last(fd, self._target(fd), tags, self._read_value, fail)
 
     def _set_by_name(self, fd: int, entry: tree.Entry, attributes: tuple, path: bytes, outcome: Outcome) -> None:
         """The same for what cannot be opened.  Nobody else may write into the directory yet: the name is safe."""
-        mode, uid, gid, time_ns = attributes
+        mode, uid, gid, time_ns, tags = attributes
+        target, fail = xattrs.path_below(fd, entry.name), _failing(outcome, path)
         try:
             if (uid, gid) != self._owner:
                 os.chown(entry.name, uid, gid, dir_fd=fd, follow_symlinks=False)
@@ -572,11 +641,13 @@ class Maker:
                 os.chmod(entry.name, mode, dir_fd=fd)
         except OSError as error:
             outcome.cannot_set('mode', path, error)
+        endow.set_first(target, tags, self._read_value, fail, has_owner=True)
         try:
             if time_ns is not None:
-                os.utime(entry.name, ns=(time_ns, time_ns), dir_fd=fd, follow_symlinks=False)
-        except (OSError, OverflowError) as error:
+                os.utime(entry.name, ns=endow.times(tags, time_ns), dir_fd=fd, follow_symlinks=False)
+        except (OSError, OverflowError, errors.Damaged) as error:
             outcome.cannot_set('time', path, error)
+        endow.set_last(target, self._target(fd), tags, self._read_value, fail)
 
 
 def _file_of(entry: tree.Entry, hard_link: str) -> tuple[str, str]:
@@ -639,11 +710,6 @@ def _not_empty(destination: bytes) -> errors.Error:
     return errors.Error(f"'{shown}' is not an empty directory: empty it, or name a destination that does not exist")
 
 
-def _attributes(entry: tree.Entry) -> _Attributes:
-    mode, uid, gid = entry.mode, entry.uid, entry.gid
-    return _Attributes(
-        None if mode is None else mode & 0o7777,
-        -1 if uid is None else uid,
-        -1 if gid is None else gid,
-        entry.time_ns,
-    )
+def _failing(outcome: Outcome, path: bytes) -> endow.Fail:
+    """Takes a kind of attribute and why it could not be set."""
+    return lambda kind, error: outcome.cannot_set(kind, path, error)

@@ -291,6 +291,9 @@ class Fsck:
             except errors.Damaged as error:
                 yield self._affecting('damaged', 'entry', str(error), snapshot_key, path)
                 continue
+            for value in entry.value_keys:
+                if not self._is_there('blob', value):
+                    yield self._affecting('missing', f'blob/{value}', 'named by a tag', snapshot_key, path)
             if key is None or entry.type == 'dir' and key in seen:
                 continue
             type = 'tree' if entry.type == 'dir' else 'blob'

@@ -38,6 +38,7 @@ class Options(NamedTuple):
     patterns: exclude.Patterns | None = None
     exclude_caches: bool = False
     rehash: float = 0.0  # share of the files, 0 to 1, to be read even when they seem not to have changed
+    atime: bool = False  # times of access are kept even where the source is not read-only
     own_directories: dict[tuple[int, int], str] = {}  # (device, inode) of what is left out to what it is: the store
 
 
@@ -55,6 +56,7 @@ class Result:
         self.differing = 0  # files with other contents than before, though nothing else tells of a change
         self.mounts: list[str] = []  # values of mount lines
         self.drives: list[str] = []  # values of drive lines
+        self.features: list[str] = []  # kinds of metadata that were looked for, as in a snapshot's features
 
 
 class _Level:
@@ -62,13 +64,14 @@ class _Level:
 
     __slots__ = (
         *('filesystem', 'place', 'identity', 'path', 'parent', 'name', 'entries', 'below', 'directories', 'tags'),
-        *('lines', 'done', 'waits_for', 'is_whole', 'unread', 'depth', 'kinds', 'own_tags'),
+        *('lines', 'done', 'waits_for', 'is_whole', 'unread', 'depth', 'kinds', 'own_tags', 'told'),
         *('is_complete', 'listing', 'rounds', 'picked', 'expected'),
     )
 
     def __init__(
         self,
         filesystem: mounts.Filesystem,
+        kinds: int,
         place: bytes,
         status: os.stat_result,
         path: bytes = b'',
@@ -94,7 +97,8 @@ class _Level:
         self.picked: frozenset[bytes] = frozenset()  # files to be read, whatever is known of them
         self.expected: dict[bytes, str] = {}  # what is known of these
         self.own_tags = ''  # what the directory itself tells, each tag with a comma before it
-        self.kinds = _kinds(filesystem)  # of metadata to ask for
+        self.kinds = kinds  # of metadata to ask for
+        self.told: dict[bytes, str] = {}  # name to tags, where they must be asked for at each listing
 
     def tags_with(self, key: str) -> str:
         """The tags of the directory, whose tree is that."""
@@ -128,8 +132,8 @@ class Ingest:
         self._report, self._note, self._step, self._checkpoint = report, note, step, checkpoint
         self._before = before
         self._lister = scan.Lister()
-        self._reader = Reader(writer, self._tick)
-        self._gatherer = metadata.Gatherer()
+        self._gatherer = metadata.Gatherer(lambda value: writer.put('blob', value))
+        self._reader = Reader(writer, self._gatherer, self._tick)
         self._crew: crew.Crew | None = None
         self._sealed: list[Sealed] = []  # what the workers answered when they were asked to
         # the batch: (number, kinds of metadata, files), descriptor; and what is known of each number
@@ -146,13 +150,14 @@ class Ingest:
         self._started_ns = time.time_ns()
         self._root = ''  # the root's line without its tags
         self._top_tags = ''
+        self._source = b''  # absolute
         self._here: _Level | None = None  # the directory that the walk is at
         self.result = Result()
         writer.gather, writer.sealing = self._gather, self._remember
 
     def store(self, source: bytes) -> Result:
         """Stores a directory or one file; a symlink is followed.  Raises Error when it cannot be read."""
-        source = os.path.realpath(source)
+        source = self._source = os.path.realpath(source)
         try:
             if os.path.isdir(source):
                 self._store_directory(source)
@@ -166,6 +171,8 @@ class Ingest:
             raise
         else:
             self._writer.checkpoint()
+            for line in self._gatherer.failures():
+                self._report(line)
         finally:
             for fd in self._fds:
                 os.close(fd)
@@ -181,7 +188,8 @@ class Ingest:
         try:
             filesystem = mounts.filesystem(parent, fd)
             self._tell(filesystem, b'')
-            level = _Level(filesystem, mounts.place(filesystem.inner_path(source)), os.fstat(fd))
+            place = mounts.place(filesystem.inner_path(source))
+            level = _Level(filesystem, self._kinds(filesystem), place, os.fstat(fd))
             level.entries = [self._lister.look(os.stat(name, dir_fd=fd, follow_symlinks=False), name, filesystem)]
             if level.entries[0].kind != 'file':
                 raise errors.Error(f"'{quote.readable(source)}' is neither a directory nor a file")
@@ -206,7 +214,7 @@ class Ingest:
             filesystem = mounts.filesystem(source, descent.fd)
             self._tell(filesystem, b'')
             self._met = again.Met(descent.fd, source)
-            top = _Level(filesystem, mounts.place(filesystem.inner_path(source)), status)
+            top = _Level(filesystem, self._kinds(filesystem), mounts.place(filesystem.inner_path(source)), status)
             found = self._lister.look(status, b'.', filesystem)
             self._root = f'. {found.attributes} time={tree.format_time(found.mtime_ns)}'
             self._list(descent.fd, top)
@@ -268,7 +276,8 @@ class Ingest:
             if stop is not None:
                 parent.tags[found.name] = stop
             return None
-        level = _Level(filesystem, place, status, path, parent, found.name)
+        kinds = parent.kinds if filesystem is parent.filesystem else self._kinds(filesystem)
+        level = _Level(filesystem, kinds, place, status, path, parent, found.name)
         parent.waits_for += 1
         self._list(descent.fd, level)
         return level
@@ -324,7 +333,7 @@ class Ingest:
         self._path = level.path
         self._met.enter(level.identity, level.path)
         self._tick()
-        level.own_tags = self._gatherer.of_open(fd, level.kinds, statx.status(fd))
+        level.own_tags = self._gatherer.of_open(fd, level.kinds, statx.status(fd), level.name or b'.')
         try:
             entries, problems = self._lister.list(fd, level.filesystem)
         except OSError as error:
@@ -343,6 +352,9 @@ class Ingest:
             entries = [f for f in entries if not patterns.match(level.path_of(f.name), f.kind == 'dir')]
         if len(entries) < seen:
             level.is_complete = False
+        if not level.filesystem.has_true_ctime:  # else a change of what is told shows in the record
+            others = ((found.name, found.kind == 'file') for found in entries if found.kind != 'dir')
+            level.told = self._gatherer.of_listing(fd, others, level.kinds)
         level.entries = entries
         level.directories = [index for index, found in enumerate(entries) if found.kind == 'dir']
         level.below = [entries[index] for index in reversed(level.directories)]
@@ -397,6 +409,15 @@ class Ingest:
         share = self._options.rehash
         return frozenset(found.name for found in level.entries if found.kind == 'file' and random.random() < share)
 
+    def _kinds(self, filesystem: mounts.Filesystem) -> int:
+        """The kinds of metadata to ask for, as metadata.Gatherer wants them."""
+        with_atime = self._options.atime or 'ro' in filesystem.options.split(',')
+        return metadata.kinds(filesystem.type, filesystem.has_true_ctime, with_atime)
+
+    def _kinds_to_read(self, level: _Level) -> int:
+        """The kinds to ask of files when they are read: none where they have been asked for already."""
+        return level.kinds if level.filesystem.has_true_ctime else 0
+
     def _begin_lines(self, fd: int, level: _Level, old: dict[bytes, tuple[bytes, str]]) -> None:
         """Makes the tree's lines of all but subdirectories and files to be read, and has those read."""
         level.lines = [''] * len(level.entries)
@@ -423,7 +444,7 @@ class Ingest:
         if row[0] != found.record:
             if not level.filesystem.keeps_local_time or not scan.is_same_but_for_zone(row[0], found.record):
                 return False
-        return self._writer.has_whole(row[1][:64], found.size)
+        return self._has_what_came(row[1], found.size)
 
     def _want(self, fd: int, level: _Level, indexes: list[int]) -> None:
         """Has the files of these entries read, here and now when they are big, else in a batch."""
@@ -437,7 +458,7 @@ class Ingest:
                 self.result.read_bytes += size
                 former = self._before and self._before.former(self._path, size, found.mtime_ns)
                 wanted = found.name, size, found.mtime_ns
-                outcome = self._reader.read_slowly(fd, level.kinds, *wanted, former=former)
+                outcome = self._reader.read_slowly(fd, self._kinds_to_read(level), *wanted, former=former)
                 level.lines[index] = self._outcome_line(level, found, outcome)
             else:
                 files.append((found.name, size, found.mtime_ns))
@@ -449,7 +470,7 @@ class Ingest:
         self._number += 1
         self._asked[self._number] = level, indexes
         level.waits_for += 1
-        self._parts.append((self._number, level.kinds, files))
+        self._parts.append((self._number, self._kinds_to_read(level), files))
         self._fds.append(os.dup(fd))
         self._batch_files += len(files)
         if (
@@ -484,13 +505,15 @@ class Ingest:
     def _start_worker(self, give_up: Callable) -> Callable:
         """In a worker: reads the files of a job; a job that is None asks for what has been stored so far."""
         writer = self._writer.branch()
-        reader = Reader(writer)
+        gatherer = metadata.Gatherer(lambda value: writer.put('blob', value))
+        reader = Reader(writer, gatherer)
 
         def work(parts, fds):
             if parts is not None:
                 return reader.read(parts, fds)
             loose, packed, keys, packs = writer.seal()
-            return loose, packed, keys, [(name, [tuple(place) for place in places]) for name, places in packs]
+            packs = [(name, [tuple(place) for place in places]) for name, places in packs]
+            return (loose, packed, keys, packs), gatherer.told()
 
         return work
 
@@ -513,7 +536,8 @@ class Ingest:
         """Files have been read (or workers have sealed): their lines can be made, and trees that waited for them."""
         self._writer.notice()
         if isinstance(results, tuple):
-            self._sealed.append(Sealed(*results))
+            self._sealed.append(Sealed(*results[0]))
+            self._gatherer.tell(*results[1])
             return
         for number, outcomes in results:
             level, indexes = self._asked.pop(number)
@@ -556,13 +580,20 @@ class Ingest:
         if largest < PACKED_BELOW:
             return True
         files = self._cache.files(*place).values()
-        return all(self._writer.has_whole(text[:64], scan.fields(record)[0]) for record, text in files)
+        return all(self._has_what_came(text, scan.fields(record)[0]) for record, text in files)
+
+    def _has_what_came(self, text: str, size: int) -> bool:
+        """Whether the store has a file's contents, and what is too long for its tags."""
+        writer = self._writer
+        return writer.has_whole(text[:64], size) and all(writer.has('blob', key) for key in tree.value_keys(text[65:]))
 
     def _signature(self, level: _Level) -> bytes:
         """A digest of all that lstat told of the entries, of the trees below, and of hard links' first names."""
         parts = []
         for found in level.entries:
             parts += (found.name, b'\0', found.attributes.encode(), found.record)
+            if level.told:
+                parts.append(level.told.get(found.name, '').encode())
             if found.linked is not None:
                 parts += (self._first_names[found.linked], b'\0')
         names = (level.entries[index].name for index in level.directories)
@@ -581,7 +612,7 @@ class Ingest:
         rest = f'{found.attributes} time={tree.format_time(found.mtime_ns)}'
         if kind == 'link':
             try:
-                rest += f' link={quote.quote(os.readlink(name, dir_fd=fd))}'
+                rest += f' link={quote.quote(self._target(level, os.readlink(name, dir_fd=fd)))}'
             except OSError as error:
                 self._skip(level, level.path_of(name), error)
                 return ''
@@ -590,8 +621,17 @@ class Ingest:
             rest += f' device=linux,{os.major(device)},{os.minor(device)}'
         if not self._is_settled(level, found):
             level.is_whole = False
-        tags = self._hard_link_tag(found) + self._gatherer.of_name(fd, name, level.kinds)
-        return tree.format_lines(name, rest, tags.removeprefix(','))
+        tags = level.told.get(name) or self._gatherer.of_name(fd, name, level.kinds)
+        return tree.format_lines(name, rest, f'{self._hard_link_tag(found)}{tags}'.removeprefix(','))
+
+    def _target(self, level: _Level, target: bytes) -> bytes:
+        """Where a symlink leads: ntfs-3g puts its own mount point before those of Windows."""
+        filesystem = level.filesystem
+        top = filesystem.mount_point + b'/.NTFS-3G/'
+        if not filesystem.type.startswith('fuse') or not target.startswith(top):
+            return target
+        directory = os.path.join(self._source, level.path)
+        return os.path.relpath(target, directory)
 
     def _compare(self, level: _Level, found: scan.Found, key: str) -> None:
         """Says so when a file that was read for that is not what was known of it."""
@@ -652,7 +692,7 @@ class Ingest:
         name, _, attributes, record, size, mtime_ns, _, linked = found
         self.result.files += 1
         self.result.bytes += size
-        key, _, tags = text.partition(',')
+        key, _, tags = (text + level.told.get(name, '')).partition(',')
         if linked:
             tags = f'{self._hard_link_tag(found)},{tags}'.rstrip(',')
         if remark:
@@ -691,6 +731,7 @@ class Ingest:
 
     def _remember(self) -> Callable[[], None]:
         """At a checkpoint: what to do when all that was put so far is safe and rows about it may be believed."""
+        self.result.features = self._gatherer.features()
         rows, self._rows = self._rows, []
         for level in self._unfinished.values():
             rows.append((level.filesystem.identity, level.place, Directory(b'', '', dict(level.done))))
@@ -724,16 +765,6 @@ class Ingest:
             if level.parent is not None:
                 tags[id(level.parent)][level.name] = own
         return own
-
-
-def _kinds(filesystem: mounts.Filesystem) -> int:
-    """The kinds of metadata to ask for, as metadata.Gatherer wants them."""
-    kinds = metadata.BTIME
-    if filesystem.has_true_ctime:
-        kinds |= metadata.CTIME
-    if 'ro' in filesystem.options.split(','):
-        kinds |= metadata.ATIME
-    return kinds
 
 
 def _unread(error: OSError) -> str:

@@ -38,9 +38,9 @@ class Outcome(NamedTuple):
 class Reader:
     """step is called now and then while a big file is being read."""
 
-    def __init__(self, writer: Writer, step: Callable[[], None] = lambda: None):
+    def __init__(self, writer: Writer, gatherer: metadata.Gatherer, step: Callable[[], None] = lambda: None):
         self._writer, self._step = writer, step
-        self._gatherer = metadata.Gatherer()
+        self._gatherer = gatherer
         self._flags = _OPEN | (os.O_NOATIME if os.geteuid() == 0 else 0)
 
     def read(
@@ -65,7 +65,7 @@ class Reader:
                     key = self._writer.put('blob', data) if len(data) == size else ''
                     seen = statx.status(file)
                     if seen.st_mtime_ns == mtime_ns and seen.st_size == size and key and stat.S_ISREG(seen.st_mode):
-                        text = key + self._gatherer.of_open(file, kinds, seen)
+                        text = key + self._told(file, kinds, seen, name)
                         return text if seen.st_blocks * 512 >= size else self._with_holes(text, file, size)
                 finally:
                     os.close(file)
@@ -73,6 +73,9 @@ class Reader:
             if error.errno not in rescue.BAD:
                 return _failure(error)
         return self.read_slowly(fd, kinds, name, size, mtime_ns, seen)
+
+    def _told(self, file: int, kinds: int, status: statx.Status, name: bytes) -> str:
+        return self._gatherer.of_open(file, kinds, status, name) if kinds else ''
 
     def read_slowly(
         self,
@@ -115,7 +118,7 @@ class Reader:
             key, size_read = self._writer.put_blocks('blob', contents.blocks())
             contents.check(size_read)
             status = statx.status(file)
-            text = key + self._gatherer.of_open(file, kinds, status)
+            text = key + self._told(file, kinds, status, name)
             text = self._with_ranges(text, 'data', contents.data)
             return self._with_ranges(text, 'damaged', contents.damaged or None), status, size_read, contents.damaged
         finally:

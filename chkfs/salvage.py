@@ -79,7 +79,9 @@ def _store_tree(writer: Writer, type: str, listed: bool, data: bytes) -> bool:
     """Whether it is stored, or is a blob, which has been stored before."""
     if type != 'tree' or listed:
         return not listed
-    named = [(entry.type, entry.key, entry.size or 0) for entry in tree.parse(data)]
+    named = []
+    for entry in tree.parse(data):
+        named += [(entry.type, entry.key, entry.size or 0), *(('value', key, 0) for key in entry.value_keys)]
     for type, key, size in named:
         if key and not (writer.has('tree', key) if type == 'dir' else writer.has_whole(key, size)):
             return False

@@ -23,6 +23,7 @@ KEYWORDS = (
 )  # fmt: skip
 TAGS = (
     'enc', 'tree', 'again', 'hl', 'btime', 'ctime', 'atime', 'data', 'changed', 'damaged', 'unread', 'flags', 'dos',
+    'short', 'ntfs.acl', 'ntfs.reparse', 'ntfs.object', 'ntfs.ea', 'xattr', 'lacks',
 )  # fmt: skip
 TYPES = ('file', 'dir', 'link', 'fifo', 'socket', 'char', 'block')
 LONGEST_LINE = 60_000  # bytes; readers of mtree stop at 65,536
@@ -47,6 +48,9 @@ _PLAIN_FILE = re.compile(
     r' size=([0-9]{1,20}) time=(-?[0-9]{1,20})\.([0-9]{9}) sha256digest=([0-9a-f]{64})'
     r'(?: tags=(?:enc:[a-z0-9-]+,?)?(?:btime:[-.0-9]+,?)?(?:ctime:[-.0-9]+)?)?'
 ).fullmatch
+
+
+_VALUE_KEY = re.compile(r'(?:^|(?<=,))(xattr:[^,:]*|ntfs\.[a-z]+|data|damaged):@([0-9a-f]{64})(?![^,])').findall
 
 
 class Entry:
@@ -122,6 +126,11 @@ class Entry:
             return None
         start = name + ':'
         return next((tag[len(start) :] for tag in self.tags() if tag.startswith(start)), None)
+
+    @property
+    def value_keys(self) -> list[str]:
+        """Keys of the blobs that hold what is too long for its tags."""
+        return value_keys(self.fields.get('tags', ''))
 
     def line(self) -> str:
         """The entry as one line in the fixed keyword order, without its newline."""
@@ -258,6 +267,11 @@ def check(entry: Entry) -> None:
         raise wrong('a target that no link can have')
     if 'device' in entry.fields:
         _ = entry.device
+
+
+def value_keys(tags: str) -> list[str]:
+    """Keys of the blobs that hold what is too long for the value of tags=."""
+    return [key for kind, key in _VALUE_KEY(tags)] if ':@' in tags else []
 
 
 def in_order(tags: Iterable[str]) -> str:

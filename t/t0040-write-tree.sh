@@ -27,8 +27,10 @@ test_expect_success 'prints the key of a tree that names each entry' '
 	grep -qE "^\\./sub type=dir mode=0755 .* tags=tree:[0-9a-f]{64},.*$(stat -c "ctime:%.9Z" src/sub)$" tree
 '
 test_expect_success 'the key does not depend on the path, the store, the caches, or the time' '
-	cp -a src copy
-	chkfs-write-tree copy | cmp key -
+	mkdir moved
+	mv src moved
+	chkfs-write-tree moved/src | cmp key -
+	mv moved/src .
 	chkfs-write-tree "$PWD/src/" | cmp key -
 	chkfs-init other
 	chkfs-write-tree --store other src | cmp key -
@@ -36,12 +38,12 @@ test_expect_success 'the key does not depend on the path, the store, the caches,
 	chkfs-write-tree src | cmp key -
 	(cd src && chkfs-write-tree .) | cmp key -
 '
-test_expect_success 'what is the same in two places is one tree' '
-	mkdir twice
-	cp -a src twice/a
-	cp -a src twice/b
-	tree=$(chkfs-write-tree twice)
-	[ "$(chkfs-cat-object "$tree" | grep -c "tags=tree:$(cat key)$")" = 2 ]
+test_expect_success 'a copy tells the same, but for its own times' '
+	cp -a src copy
+	told() { chkfs-ls-tree --mtree -r "$1" | sed "s/ tags=.*//"; }
+	told "$(chkfs-write-tree copy)" >copied
+	told "$(cat key)" | cmp copied -
+	[ -s copied ]
 '
 test_expect_success 'every change of an entry makes another tree' '
 	cp key keys
@@ -60,7 +62,7 @@ test_expect_success 'a change of the directory itself is none of its tree' '
 '
 test_expect_success '--root: the whole line of the directory' '
 	chkfs-write-tree --root src >root
-	grep -qxE "\\. type=dir mode=0711 uid=[0-9]+ gid=[0-9]+ .*time=7\\.000000000 tags=tree:$(cat before)" root
+	grep -qxE "\\. type=dir mode=0711 uid=[0-9]+ gid=[0-9]+ .*time=7\\.000000000 tags=tree:$(cat before),.*" root
 '
 test_expect_success '--draft: the draft of a snapshot' '
 	chkfs-write-tree --draft -q src >draft
@@ -121,7 +123,7 @@ test_expect_success 'a file that another program writes all the while: marked, s
 	[ $code = 3 ]
 	grep -q "changed while it was read" err
 	chkfs-cat-object "$(cat key)" >tree
-	grep "^\\./log " tree | grep -q "tags=changed:"
+	grep "^\\./log " tree | grep -q "[=,]changed:1"
 	size=$(sed -n "s/^\\.\\/log .* size=\\([0-9]*\\) .*/\\1/p" tree)
 	blob=$(sed -n "s/^\\.\\/log .* sha256digest=\\([0-9a-f]*\\) .*/\\1/p" tree)
 	[ "$(chkfs-cat-object "$blob" | wc -c)" = "$size" ]

@@ -84,8 +84,11 @@ test_expect_success 'cat-object TREE | mktree is the same tree, whatever the ord
 	chkfs-cat-object "$(cat key)" | sort -R | chkfs-mktree | cmp key -
 	chkfs-cat-object "$(cat key)" | tail -n +4 | grep -v "^#" | chkfs-mktree | cmp key -
 '
-test_expect_success 'ls-tree --mtree | mktree is the same tree, for a directory of plain files' '
+test_expect_success 'ls-tree --mtree | mktree is the same tree but for its tags; cat-object | mktree is the same' '
 	chkfs-ls-tree --mtree src:flat | chkfs-mktree >out
+	chkfs-cat-object src:flat | sed "s/ tags=.*//" >plain
+	chkfs-cat-object "$(cat out)" | sed "s/ tags=enc:utf-8$//" | cmp plain -
+	chkfs-cat-object src:flat | chkfs-mktree >out
 	chkfs-rev-parse src:flat | cmp - out
 '
 test_expect_success 'ls-tree --mtree of a directory of everything: the lines without their tags' '

@@ -66,7 +66,7 @@ for codec in gzip none bzip2 xz zstd; do
 		key=$(cat store/refs/backups/src)
 		path=store/objects/snapshot/$(echo "$key" | cut -c 1-2)/$key
 		[ "$(sum <"$path")" = "$key" ]
-		tree=$(sed -n "s/^root .*tags=tree:\\([0-9a-f]*\\)$/\\1/p" "$path")
+		tree=$(sed -n "s/^root .*tags=tree:\\([0-9a-f]*\\).*/\\1/p" "$path")
 		restore "$tree" back
 		diff -r --no-dereference src back
 	'

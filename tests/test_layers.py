@@ -9,12 +9,12 @@ import chkfs
 
 # bottom first
 LAYERS = [
-    ['errors', 'statx'],
-    ['key', 'quote', 'number'],
+    ['errors', 'statx', 'xattrs', 'flags', 'dos'],
+    ['key', 'quote', 'number', 'ntfs'],
     ['tree', 'piecelist', 'ranges', 'naming'],
     ['snapshot', 'missing'],
-    ['publish', 'codec', 'chunker', 'descent', 'metadata', 'drive', 'exclude', 'crew', 'claims', 'patience', 'watch'],
-    ['pack', 'rescue', 'holes', 'mounts'],
+    ['publish', 'codec', 'chunker', 'descent', 'metadata', 'endow', 'drive', 'exclude', 'crew', 'claims', 'patience'],
+    ['pack', 'rescue', 'holes', 'mounts', 'watch'],
     ['cache', 'again'],
     ['objects'],
     ['writer'],

@@ -18,7 +18,7 @@ def run(args):
     data = tree.build(entries)
     store = cli.open_store(args)
     for entry in entries:
-        if entry.key and not args.missing:
+        if not args.missing:
             _check_contents(store.objects, entry)
     with store.writer(loose=True) as writer:
         key = writer.put('tree', data)
@@ -29,6 +29,11 @@ def run(args):
 
 def _check_contents(objects, entry):
     type, shown = 'tree' if entry.type == 'dir' else 'blob', quote.readable(entry.name)
+    for key in entry.value_keys:
+        if objects.is_missing('blob', key):
+            raise errors.NotFound(f"'{shown}': no blob '{key}' in the store")
+    if not entry.key:
+        return
     if objects.is_missing(type, entry.key):
         raise errors.NotFound(f"'{shown}': no {type} '{entry.key}' in the store")
     if type == 'blob' and (size := objects.size(type, entry.key)) != entry.size:

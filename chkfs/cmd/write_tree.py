@@ -8,7 +8,7 @@ from chkfs import cli, earlier, errors, exclude, ingest, refs, revision, salvage
 USAGE = (
     'chkfs-write-tree [-qvx] [--root | --draft] [-n NAME] [--checkpoints]\n'
     '                        [--exclude PATTERN] [--exclude-from FILE] [--exclude-caches]\n'
-    '                        [--rehash | --rehash-sample PERCENT] DIR'
+    '                        [--atime] [--rehash | --rehash-sample PERCENT] DIR'
 )
 
 
@@ -26,6 +26,8 @@ def options(parser):
 
 def add_walk_options(parser):
     parser.add_argument('-x', '--one-file-system', action='store_true', help='do not enter other filesystems')
+    parser.add_argument('--atime', action='store_true',
+                        help='keep times of access, even where the source is not read-only')  # fmt: skip
     parser.add_argument('--exclude', metavar='PATTERN', action='append', default=[],
                         help='leave out what matches, as in gitignore(5); may be given again')  # fmt: skip
     parser.add_argument('--exclude-from', metavar='FILE', action='append', default=[], help='read patterns from FILE')
@@ -84,7 +86,9 @@ def _walk_options(args, store):
             raise errors.Usage(f"cannot read patterns from '{name}': {errors.describe(error)}") from error
     patterns = exclude.Patterns(lines) if lines else None
     rehash = 1.0 if args.rehash else 0.0 if args.rehash_sample is None else _share(args.rehash_sample)
-    return ingest.Options(args.one_file_system, patterns, args.exclude_caches, rehash, store.own_directories)
+    return ingest.Options(
+        args.one_file_system, patterns, args.exclude_caches, rehash, args.atime, store.own_directories
+    )
 
 
 def _share(percent):
@@ -127,6 +131,6 @@ def _draft(source, name, started_ns, result, complete):
             ('complete', complete),
             *(('mount', line) for line in result.mounts),
             *(('drive', line) for line in result.drives),
-            ('features', 'mode owner time link device hl'),
+            ('features', ' '.join(['mode owner time link device hl', *result.features])),
         ]
     )
