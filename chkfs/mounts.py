@@ -296,12 +296,16 @@ def _identity(
     if kind in _IMMUTABLE and not name:
         start = drive.first_bytes(mount.source, 4096)
         name = hashlib.sha256(start).hexdigest()[:32] if start else ''
+    if kind == 'hfs' and not name:  # when it was made, and its name: Inside Macintosh: Files, Master Directory Blocks
+        start = drive.first_bytes(mount.source, 1088)
+        name = (start[1026:1030] + start[1060:1088]).hex()
     if not name and not drive.is_device(mount.source) and re.search('[/:]', mount.source):
         name = mount.source  # a server's, or a directory shown once more
-    if not name and not mark:
-        if not (trust.has_stable_inodes and trust.has_true_ctime):
-            return ''
-        name = mount.source  # inodes and ctimes are as good as a name
+    if not name:
+        is_strict = trust.has_stable_inodes and trust.has_true_ctime
+        if not is_strict and (not mark or any(each.is_removable for each in drives)):
+            return ''  # of a reader of floppies or cards, the serial number tells nothing of what is in it
+        name = '' if mark else mount.source  # inodes and ctimes are as good as a name
     is_fixed = kind in _IMMUTABLE or 'ro' in mount.options.split(',')
     image = drive.image_of(mount.source, drives) if is_fixed else ''
     if image:  # which nobody changes by way of this mount: when it changes, a better copy took its place

@@ -301,6 +301,31 @@ def test_where_nothing_tells_a_drive_from_the_next_one_there_is_no_identity(moun
     assert filesystem(b'/').identity == ''
 
 
+def test_the_serial_number_of_a_reader_does_not_tell_one_floppy_from_the_next(mountinfo, disk, monkeypatch):
+    mountinfo(line('/', type='vfat', source='/dev/x'))
+    disk('READER')
+    assert filesystem(b'/').identity != ''
+    reader = [drive.Drive(b'/dev/sd', serial=b'READER', is_removable=True)]
+    monkeypatch.setattr(drive, 'drives', lambda source: reader)
+    assert filesystem(b'/').identity == ''
+
+
+def test_an_hfs_floppy_is_known_by_when_it_was_made(mountinfo, disk, monkeypatch):
+    mountinfo(line('/', type='hfs', source='/dev/x'))
+    disk('READER')
+    found = set()
+    for born, changed, name in (
+        (b'1234', b'1', b'A'),
+        (b'1234', b'2', b'A'),
+        (b'5678', b'1', b'A'),
+        (b'1234', b'1', b'B'),
+    ):
+        start = bytes(1024) + b'BD' + born + changed * 30 + b'\x01' + name + bytes(26)
+        monkeypatch.setattr(drive, 'first_bytes', lambda source, size, start=start: start)
+        found.add(filesystem(b'/').identity)
+    assert len(found) == 3 and '' not in found
+
+
 def test_a_server_is_known_by_its_name(mountinfo, disk):
     disk()
     mountinfo(line('/', type='fuse.sshfs', source='host:/home'))
