@@ -124,7 +124,7 @@ class Checkout:
         # hl tag and contents to the path of the first name restored: a tag that lies costs a link, not contents
         self._first_links: dict[tuple[str, str], list[bytes]] = {}
         self._recursion, self._inside = recursion, inside
-        self.binds: list[tuple[list[bytes], list[bytes], tree.Entry]] = []  # from, to, and the entry there
+        self.binds: list[tuple[list[bytes], list[bytes]]] = []  # from, to
         self._top_fd = -1
         self._path = b''  # of the directory at hand
         self._is_alone = False  # whether all is one entry that is no directory
@@ -353,16 +353,17 @@ class Checkout:
         target = os.path.relpath(b'/' + first, b'/' + self._inside)
         if target == b'..' or target.startswith(b'../'):
             outcome.miss(path, f"it is '{quote.readable(first)}' again, which is not in what is restored here")
+            outcome.lacks = []  # nothing that could be made later
         elif self._recursion == 'bind':
             os.mkdir(entry.name, 0o700, dir_fd=fd)
-            self.binds.append(([] if target == b'.' else target.split(b'/'), [*names, entry.name], entry))
+            self.binds.append(([] if target == b'.' else target.split(b'/'), [*names, entry.name]))
         else:
             fields = entry.fields | {'tags': 'again:' + quote.quote_tag(target)}
             self._maker.make_other(fd, path, tree.Entry(entry.name, fields), names, outcome)
 
     def _bind(self) -> None:
         """Makes the bind mounts, when nothing more is to be made or set below them."""
-        for first, names, entry in self.binds:
+        for first, names in self.binds:
             outcome, fds = Outcome(), []
             try:
                 for way in (first, names):
@@ -370,7 +371,6 @@ class Checkout:
                 mounts.bind(*fds)
             except OSError as error:
                 outcome.cannot_set('bind mount', b'/'.join(names), error)
-                outcome.keep(b'/'.join(names[:-1]), entry.line())
             finally:
                 for fd in fds:
                     os.close(fd)
