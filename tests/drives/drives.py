@@ -177,6 +177,7 @@ def make_ntfs(image: str) -> None:
         odd_things.fill_as_unix(top)
         odd_things.fill_sparsely(top)
         fill_as_windows(top)
+        os.utime(os.path.join(top, b'before 1970'), (0, -2))  # of earlier times, ntfs-3g shows whole seconds only
 
     _fill('ntfs-3g', image, fill)
 

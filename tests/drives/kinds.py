@@ -341,7 +341,7 @@ def _nanoseconds(times: bytes):
 
 
 def _kept_dos_letters(kept: Kept, path: bytes):
-    return set(kept.entries[path].tag('dos') or '') or None
+    return set(kept.entries[path].tag('dos') or '') & set(DOS_ATTRIBUTES) or None
 
 
 def _kept_short_name(kept: Kept, path: bytes):
@@ -364,10 +364,8 @@ def _kept_bytes(tag: str) -> Callable:
 FAT_IOCTL_GET_ATTRIBUTES, VFAT_IOCTL_READDIR_BOTH, DIRENT_BYTES = 0x80047210, 0x82307201, 280
 MACINTOSH_NAMES = ['osx.com.apple.FinderInfo', 'hfs.type', 'hfs.creator']
 SINCE_1601 = 11_644_473_600 * 10**7  # in the units of NTFS
-DOS_ATTRIBUTES = {
-    **{'r': 0x1, 'h': 0x2, 's': 0x4, 'a': 0x20, 't': 0x100, 'p': 0x200},
-    **{'l': 0x400, 'c': 0x800, 'o': 0x1000, 'n': 0x2000, 'e': 0x4000},
-}
+# those that tell of the file, not of how it is stored
+DOS_ATTRIBUTES = {'r': 0x1, 'h': 0x2, 's': 0x4, 'a': 0x20, 't': 0x100, 'l': 0x400, 'o': 0x1000, 'n': 0x2000}
 COPIES = ['trusted.SGI_ACL_FILE', 'trusted.SGI_ACL_DEFAULT']  # XFS shows its access control lists twice
 KINDS = [
     Kind('contents', _contents, _kept_contents),
