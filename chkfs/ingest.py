@@ -610,9 +610,11 @@ class Ingest:
         """The tree line of what is neither file nor directory; '' for one that vanished."""
         name, kind = found.name, found.kind
         rest = f'{found.attributes} time={tree.format_time(found.mtime_ns)}'
+        tags = level.told.get(name) or self._gatherer.of_name(fd, name, level.kinds)
         if kind == 'link':
             try:
-                rest += f' link={quote.quote(self._target(level, os.readlink(name, dir_fd=fd)))}'
+                target = os.readlink(name, dir_fd=fd)
+                rest += f' link={quote.quote(self._target(level, target) if ",ntfs.reparse:" in tags else target)}'
             except OSError as error:
                 self._skip(level, level.path_of(name), error)
                 return ''
@@ -621,17 +623,13 @@ class Ingest:
             rest += f' device=linux,{os.major(device)},{os.minor(device)}'
         if not self._is_settled(level, found):
             level.is_whole = False
-        tags = level.told.get(name) or self._gatherer.of_name(fd, name, level.kinds)
         return tree.format_lines(name, rest, f'{self._hard_link_tag(found)}{tags}'.removeprefix(','))
 
     def _target(self, level: _Level, target: bytes) -> bytes:
-        """Where a symlink leads: ntfs-3g puts its own mount point before those of Windows."""
-        filesystem = level.filesystem
-        top = filesystem.mount_point + b'/.NTFS-3G/'
-        if not filesystem.type.startswith('fuse') or not target.startswith(top):
-            return target
+        """Where a junction leads: ntfs-3g shows it as a link to below the place where it is mounted."""
+        top = level.filesystem.mount_point.rstrip(b'/') + b'/'
         directory = os.path.join(self._source, level.path)
-        return os.path.relpath(target, directory)
+        return os.path.relpath(target, directory) if target.startswith(top) else target
 
     def _compare(self, level: _Level, found: scan.Found, key: str) -> None:
         """Says so when a file that was read for that is not what was known of it."""

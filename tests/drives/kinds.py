@@ -192,8 +192,12 @@ def _kept_time(tag: str) -> Callable:
 
 
 def _target(look: Look, path: bytes):
-    """Of what points to below the place where the drive is mounted: that of the drive itself."""
-    return os.readlink(look.path(path)).removeprefix(look.top) if look.is_a(path, stat.S_ISLNK) else None
+    """ntfs-3g shows junctions as links to below where the drive is mounted, of which the drive says nothing."""
+    if not look.is_a(path, stat.S_ISLNK):
+        return None
+    target = os.readlink(look.path(path))
+    below = target.startswith(look.top + b'/')
+    return os.path.relpath(target, os.path.dirname(look.path(path))) if below else target
 
 
 def _kept_target(kept: Kept, path: bytes):

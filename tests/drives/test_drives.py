@@ -7,56 +7,48 @@ import pytest
 
 from chkfs import errors
 
-UNIX = 'ext4', 'xfs', 'btrfs', 'squashfs', 'fuse2fs'
+each_drive = pytest.mark.parametrize('journey', drives.DRIVES, ids=lambda drive: drive.name, indirect=True)
 
 
-def each_drive(**not_yet):
-    """Gives a test the journey of each drive; not_yet: what is missing to the names of drives where it shows."""
-    reasons = {name: reason for reason, names in not_yet.items() for name in names}
-    marks = {name: [pytest.mark.xfail(strict=True, reason=reason)] for name, reason in reasons.items()}
-    drive_marks = [pytest.param(drive, marks=marks.get(drive.name, []), id=drive.name) for drive in drives.DRIVES]
-    return pytest.mark.parametrize('journey', drive_marks, indirect=True)
-
-
-@each_drive()
+@each_drive
 def test_everything_is_read(journey):
     assert journey.first.status == errors.DONE, journey.first.errors
 
 
-@each_drive()
+@each_drive
 def test_tree_holds_what_was_seen(journey):
     assert set(journey.kept.entries) == set(journey.seen.statuses)
 
 
-@each_drive(xattrs=(*UNIX, 'ntfs-3g'))
+@each_drive
 def test_restored_equal(journey):
     assert journey.differences == ''
 
 
-@each_drive(junctions=['ntfs-3g'])
+@each_drive
 def test_second_run_elsewhere_finds_nothing_changed(journey):
     assert journey.second.status == errors.DONE, journey.second.errors
     assert journey.key('drive:') == journey.key('drive~1:')
 
 
-@each_drive()
+@each_drive
 def test_second_run_elsewhere_reads_no_file(journey):
     assert journey.reads == []
 
 
-@each_drive(xattrs=(*UNIX, 'ntfs-3g'))
+@each_drive
 def test_extended_attributes_restored(journey):
     before, after = journey.listings
     assert before['getfattr'] == after['getfattr']
 
 
-@each_drive(xattrs=('ext4', 'xfs', 'btrfs', 'fuse2fs'))
+@each_drive
 def test_access_control_lists_restored(journey):
     before, after = journey.listings
     assert before['getfacl'] == after['getfacl']
 
 
-@each_drive(flags=('ext4', 'xfs', 'btrfs'))
+@each_drive
 def test_flags_restored(journey):
     before, after = journey.listings
     assert before['lsattr'] == after['lsattr']
@@ -74,23 +66,15 @@ NTFS_KINDS = [
 ]
 NTFS_TELLS = ['File Creation Time', 'File Altered Time', 'Last Accessed Time', 'File attributes']
 NTFS_NAMES = ['Filename', 'Namespace', 'Attribute name']
-not_yet = pytest.mark.xfail(strict=True, reason='what NTFS keeps is not looked at yet')
 
 
-@pytest.mark.parametrize('kind', ['contents', 'mode and owner', 'mtime', 'devices, fifos'])
+@pytest.mark.parametrize('kind', ['contents', 'mode and owner', 'mtime', 'devices, fifos', *NTFS_KINDS])
 def test_ntfs_written_back(journeys, kind):
     journey = journeys(drives.BY_NAME['ntfs-3g'])
     assert journey.seen.kinds[kind], 'there is some of it'
     assert journey.seen.kinds[kind] == journey.back.kinds[kind]
 
 
-@not_yet
-@pytest.mark.parametrize('kind', NTFS_KINDS)
-def test_what_only_ntfs_has_written_back(journeys, kind):
-    test_ntfs_written_back(journeys, kind)
-
-
-@not_yet
 @pytest.mark.parametrize('name', ['streams', 'hidden', 'created', 'Long file name.text', 'identified', 'attributes'])
 def test_ntfs_written_back_by_ntfsinfo(journeys, name):
     """What the offline tool of NTFS tells of a file, as far as it is not of how and where it is stored."""
