@@ -442,7 +442,11 @@ class Fsck:
         yield from (change.new for change in reversed(self._store.refs.log(ref)))
         yield ref.removeprefix('refs/recovered/')
         named = [key for key, found in self._snapshots.items() if _ref_of(found) == ref]
-        yield from sorted(named, key=lambda key: -self._snapshots[key].time_ns)
+        parents = self._parents()
+        yield from sorted(named, key=lambda key: (key in parents, -self._snapshots[key].time_ns))
+
+    def _parents(self) -> set[str]:
+        return {parent for found in self._snapshots.values() for parent in found.parents}
 
     def _leads_to_snapshot(self, ref: str) -> bool:
         try:
@@ -455,10 +459,12 @@ class Fsck:
     def _recover_refs(self) -> Iterator[str]:
         """A NAME without a ref gets its newest snapshot that nothing reaches; each of these gets refs/recovered/<key>.
 
-        In this order: what has a ref no longer counts as lost, should this be killed and run again.
+        In this order: what has a ref no longer counts as lost, should this be killed and run again.  A snapshot that
+        is the parent of another is older than that, whatever the clocks said.
         """
         named = set(self._store.refs.names())
-        newest = {_ref_of(found): key for key, found in self.dangling}
+        parents = self._parents()
+        newest = {_ref_of(found): key for key, found in sorted(self.dangling, key=lambda item: item.key not in parents)}
         for ref, key in newest.items():
             if ref and ref not in named:
                 yield self._point(ref, key, '', key)

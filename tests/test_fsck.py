@@ -329,6 +329,21 @@ def test_a_repair_that_dies_between_two_refs_is_completed_by_the_next(made):
     assert stores.Store(made.root).refs.read('refs/backups/photos') == made.snapshot
 
 
+@pytest.mark.parametrize('harm', ['refs and logs lost', 'ref damaged, log lost'])
+def test_of_two_snapshots_the_parent_is_the_older_one_whatever_the_clocks_said(made, put, harm):
+    first = put(made.store, 'snapshot', made.text(('finished', '2026-01-01T00:00:09.000000000Z')))
+    later = made.text(('parent', first), ('finished', '2026-01-01T00:00:05.000000000Z'))
+    last = put(made.store, 'snapshot', later)
+    shutil.rmtree(made.path('logs'))
+    if harm == 'refs and logs lost':
+        shutil.rmtree(made.path('refs'))
+    else:
+        with open(made.path('refs/backups/photos'), 'wb') as file:
+            file.write(b'junk')
+    made.repair()
+    assert stores.Store(made.root).refs.read('refs/backups/photos') == last
+
+
 def test_a_disk_that_fails_ends_the_repair(made, monkeypatch):
     shutil.rmtree(made.path('refs'))
     shutil.rmtree(made.path('logs'))
