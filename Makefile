@@ -65,10 +65,12 @@ test-vm: $(VENV)/ready-to-test packages
 	sh tests/vm/get-machine.sh build/vm
 	CHKFS_VM=everything $(RUN) $(VENV)/bin/python -m pytest -q -rs tests/vm
 
-# takes in what tests/vm found, too: build/coverage-*.json
+# of the drivers of this kernel, and of those of the machine of tests/vm where there is one
 coverage-table: $(VENV)/ready-to-test packages
-	@mkdir -p build; rm -f build/coverage-host.json
+	@mkdir -p build; rm -f build/coverage-*.json; sh tests/vm/get-machine.sh build/vm || :
 	CHKFS_COVERAGE=$(CURDIR)/build/coverage-host.json $(RUN) $(VENV)/bin/python -m pytest -q tests/drives/test_coverage.py \
+		-k found
+	CHKFS_COVERAGE=$(CURDIR)/build/coverage-vm.json $(RUN) $(VENV)/bin/python -m pytest -q -rs tests/vm/test_drivers.py \
 		-k found
 	$(VENV)/bin/python tests/drives/coverage_table.py build/coverage-*.json
 

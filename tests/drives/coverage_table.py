@@ -16,6 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 KNOWN = os.path.join(HERE, 'coverage.json')
 PAGE = os.path.join(os.path.dirname(os.path.dirname(HERE)), 'man', 'chkfs-metadata.7')
 BEGIN, END = '.\\" begin of the tables\n', '.\\" end of the tables\n'
+FOUND = os.environ.get('CHKFS_COVERAGE')  # a file to write what is found to, for tests that otherwise compare
 TABLES = [
     ('Of Linux', ['ext4', 'fuse2fs', 'xfs', 'btrfs', 'squashfs']),
     ('Of Windows', ['ntfs-3g', 'ntfs3', 'exfat-fuse', 'exfat']),
@@ -35,6 +36,15 @@ def write(findings: Findings, path: str) -> None:
     with open(path, 'w') as file:
         json.dump(findings, file, indent=1, sort_keys=False)
         file.write('\n')
+
+
+def add(driver: str, found: dict[str, str]) -> None:
+    """To the file FOUND."""
+    findings = {}
+    if os.path.exists(FOUND):
+        with open(FOUND) as file:
+            findings = json.load(file)
+    write({**findings, driver: found}, FOUND)
 
 
 def tables(findings: Findings) -> str:

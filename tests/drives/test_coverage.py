@@ -1,31 +1,17 @@
 """The tables of chkfs-metadata(7) say what is so."""
 
-import os
-
 import coverage_table
 import drives
 import pytest
-
-FOUND = os.environ.get('CHKFS_COVERAGE')  # a file to write what was found to, instead of comparing: make coverage-table
 
 
 @pytest.mark.parametrize('drive', drives.DRIVES, ids=lambda drive: drive.name)
 def test_table_is_what_was_found(drive, journeys):
     found = journeys(drive).outcomes()
-    if FOUND:
-        take_in(drive.name, found)
+    if coverage_table.FOUND:
+        coverage_table.add(drive.name, found)
     else:
         assert coverage_table.known().get(drive.name) == found, 'make coverage-table brings it up to date'
-
-
-def take_in(name, found):
-    import json
-
-    findings = {}
-    if os.path.exists(FOUND):
-        with open(FOUND) as file:
-            findings = json.load(file)
-    coverage_table.write({**findings, name: found}, FOUND)
 
 
 def test_page_is_up_to_date():

@@ -1,6 +1,8 @@
 """What goes on in the machine with old disks: each is filled, backed up, restored, and backed up from another place.
 
-usage: drivers.py DISK IMAGE ...
+usage: drivers.py DISK yes|no IMAGE ...
+
+yes: also finds out what the tables of chkfs-metadata(7) should say, which takes as long again.
 
 What is seen is written as JSON to the disk whose serial number is 'report'; test_drivers.py says what should be seen.
 """
@@ -19,6 +21,7 @@ import traceback
 import commands
 import harm
 import images
+import kinds
 import oddities
 import operations
 
@@ -109,8 +112,8 @@ def other_times(top: bytes, seen: dict[str, dict]) -> dict[str, dict[str, str]]:
 class Recorder:
     """Backs up disks and gathers what there was to see."""
 
-    def __init__(self, disk: str):
-        self._disk, self._store = disk, os.path.join(disk, 'store')
+    def __init__(self, disk: str, makes_tables: bool):
+        self._disk, self._store, self._makes_tables = disk, os.path.join(disk, 'store'), makes_tables
         self.said = ''  # on stderr, by the last command
         assert commands.run('chkfs-init', self._store)[0] == 0
 
@@ -120,11 +123,15 @@ class Recorder:
         with disk.mounted('/dev/shm/one place', options) as top:
             seen['source'] = look(top)
             seen['times'] = other_times(top, seen['source'])
+            is_plain = disk.name == images.IMAGES[disk.name].driver
+            shown = kinds.Look(top) if self._makes_tables and is_plain else None
             seen['first'] = self._back_up(disk, top)
         seen['lines'] = self._lines(seen['first']['tree'])
         os.makedirs(os.path.dirname(restored), exist_ok=True)
         seen['restore'] = self._run('chkfs-checkout-tree', f'refs/backups/{disk.name}', restored)
         seen['restored'] = look(os.fsencode(restored))
+        if shown:
+            seen['outcomes'] = self._outcomes(disk, shown, kinds.Look(os.fsencode(restored)))
         with disk.mounted('/dev/shm/another/place', options) as top:
             before = disk.read_bytes()
             seen['second'] = self._back_up(disk, top)
@@ -150,6 +157,11 @@ class Recorder:
     def _lines(self, key: str) -> dict[str, str]:
         store = stores.Store(os.fsencode(self._store))
         return {os.fsdecode(path): entry.line() for path, entry in walk.below(store.objects, key)}
+
+    def _outcomes(self, disk: Disk, shown: kinds.Look, restored: kinds.Look) -> dict[str, str]:
+        """What the tables of chkfs-metadata(7) say of this driver."""
+        kept = kinds.Kept(stores.Store(os.fsencode(self._store)), f'refs/backups/{disk.name}')
+        return {kind.name: kinds.outcome(kind, shown, kept, [restored]) for kind in kinds.KINDS}
 
     def _run(self, command: str, *argv: str) -> tuple[int, str]:
         with self._listening():
@@ -177,7 +189,7 @@ def fill(disk: Disk) -> dict:
     image = images.IMAGES[disk.name]
     options = image.options.replace('ro', 'rw', 1) if not image.problems else 'rw'
     with disk.mounted('/dev/shm/filling', options) as top:
-        filling = oddities.fill(top)
+        filling = oddities.fill(top, image.driver)
         oddities.set_flags(filling)
     if image.damage:
         getattr(harm, image.damage)(disk.path)
@@ -194,14 +206,14 @@ def attempt(action, *arguments) -> dict:
         return {'failed': traceback.format_exc()}
 
 
-def main(place: str, *names: str) -> None:
+def main(place: str, makes_tables: str, *names: str) -> None:
     os.environ['XDG_CACHE_HOME'] = os.path.join(place, 'cache')
     disks = [Disk(name) for name in names]
     report = {disk.name: attempt(fill, disk) for disk in disks}
     filled = time.monotonic()
     while time.monotonic() < filled + _SETTLED_SECONDS:  # what changed just now would be read again
         time.sleep(0.1)
-    recorder = Recorder(place)
+    recorder = Recorder(place, makes_tables == 'yes')
     for disk in disks:
         began = time.monotonic()
         report[disk.name] |= attempt(recorder.examine, disk)

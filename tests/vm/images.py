@@ -86,7 +86,7 @@ def make(name: str, scratch: str, kernel: str) -> str:
         raise FileNotFoundError(f'there is no {image.make[0]}')
     if image.is_from_source:
         os.mkdir(source)
-        oddities.fill(os.fsencode(source))
+        oddities.fill(os.fsencode(source), image.driver)
         if 'utf-8' in command:
             _keep_names_of_ucs2(source)
     else:

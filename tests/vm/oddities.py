@@ -28,10 +28,12 @@ _SETFLAGS, _IMMUTABLE, _APPENDED = 0x40086602, 0x10, 0x20
 _XATTRS = {
     b'with xattr': ('user.k', b'value\0\xff'),
     b'with long xattr': ('user.long', b'l' * 3000),
+    b'with DOS attributes': ('system.dos_attrib', b'\x07'),
+}
+_XATTRS_OF_MACINTOSH = {
     b'with Finder information': ('osx.com.apple.FinderInfo', b'TEXTttxt' + bytes(24)),
     b'with type': ('hfs.type', b'TEXT'),
     b'with creator': ('hfs.creator', b'ttxt'),
-    b'with DOS attributes': ('system.dos_attrib', b'\x07'),
 }
 
 
@@ -59,7 +61,7 @@ class Filling:
             file.write(name * 3 + b'\n' if data is None else data)
 
 
-def fill(top: bytes) -> Filling:
+def fill(top: bytes, driver: str) -> Filling:
     filling = Filling(top)
     filling.write(b'big', random.Random('big').randbytes(BIG_BYTES))
     filling.write(b'empty', b'')
@@ -70,7 +72,7 @@ def fill(top: bytes) -> Filling:
         with filling.trying(name):
             filling.write(name)
     _make_links_and_devices(filling)
-    _set_attributes(filling)
+    _set_attributes(filling, {**_XATTRS, **(_XATTRS_OF_MACINTOSH if driver.startswith('hfs') else {})})
     _set_times(filling, top)
     return filling
 
@@ -88,7 +90,7 @@ def _make_links_and_devices(filling: Filling) -> None:
             make(filling.path(name))
 
 
-def _set_attributes(filling: Filling) -> None:
+def _set_attributes(filling: Filling, xattrs: dict[bytes, tuple[str, bytes]]) -> None:
     for name, mode in ((b'readonly', 0o444), (b'private', 0o600), (b'set id', 0o4755)):
         with filling.trying(name):
             filling.write(name)
@@ -100,7 +102,7 @@ def _set_attributes(filling: Filling) -> None:
         with filling.trying(name):
             filling.write(name)
             _set_bits(filling.path(name), _FAT_SET_ATTRIBUTES, bits)
-    for name, (key, value) in _XATTRS.items():
+    for name, (key, value) in xattrs.items():
         with filling.trying(name):
             filling.write(name)
             os.setxattr(filling.path(name), key, value)
