@@ -5,6 +5,7 @@ What cannot be read now may have been readable before: then it is taken from wha
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from chkfs import errors, holes, ranges, rescue
 from chkfs.objects import Objects
@@ -42,11 +43,17 @@ class Former:
 class Contents:
     """An open file.  When blocks() has ended, data and damaged tell what its tags have to say."""
 
-    def __init__(self, file: int, step: Callable[[], None] = lambda: None, former: Former | None = None):
-        """step is called now and then."""
+    def __init__(
+        self,
+        file: int,
+        step: Callable[[], None] = lambda: None,
+        former: Former | None = None,
+        call: Callable = lambda function, *arguments: function(*arguments),
+    ):
+        """step is called now and then; call makes the calls that may hang."""
         self.data: ranges.Ranges | None = None  # where the file is no hole, None when it has none
         self.damaged: ranges.Ranges = []
-        self._file, self._step, self._former = file, step, former
+        self._file, self._step, self._former, self._call = file, step, former, call
         self._rescue: rescue.Rescue | None = None
 
     def blocks(self) -> Iterator[bytes]:
@@ -77,7 +84,8 @@ class Contents:
         try:
             while end is None or at < end:
                 self._step()
-                block = os.pread(self._file, READ_BYTES if end is None else min(READ_BYTES, end - at), at)
+                size = READ_BYTES if end is None else min(READ_BYTES, end - at)
+                block = self._call(os.pread, self._file, size, at)
                 if not block:
                     return
                 yield block
@@ -87,7 +95,8 @@ class Contents:
             if error.errno not in rescue.BAD or end is None:
                 raise
         if self._rescue is None:
-            self._rescue = rescue.Rescue(rescue.File(self._file).read, self._step, self._instead)
+            read = partial(self._call, rescue.File(self._file).read)
+            self._rescue = rescue.Rescue(read, self._step, self._instead)
         yield from self._rescue.blocks(at, end)
 
     def _instead(self, start: int, end: int) -> Iterator[bytes]:

@@ -37,6 +37,10 @@ class Taken(Error):
     """A ref's name that cannot be beside those that are there."""
 
 
+class Gone(Error):
+    """The filesystem that was being read has disappeared."""
+
+
 class Interrupted(Error):
     """Somebody asked to stop, and this is a good place to."""
 

@@ -14,10 +14,25 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import again, crew, earlier, errors, exclude, metadata, mounts, quote, ranges, scan, statx, tree
+from chkfs import (
+    again,
+    crew,
+    earlier,
+    errors,
+    exclude,
+    metadata,
+    mounts,
+    patience,
+    quote,
+    ranges,
+    scan,
+    statx,
+    tree,
+    watch,
+)
 from chkfs.cache import Directory, ScanCache
-from chkfs.descent import Descent
-from chkfs.reader import Outcome, Reader
+from chkfs.descent import Descent, open_below
+from chkfs.reader import MAY_HANG, Outcome, PatientReader, Reader
 from chkfs.writer import LISTED_ABOVE, PACKED_BELOW, Sealed, Writer
 
 _LONGEST_PATH = 16_000  # in a tag: longer than any path that can be opened, shorter than a line may be
@@ -28,6 +43,9 @@ _MANY_BYTES = 8 << 20
 _LONGEST_RUN_NS = 400 * 86400 * 10**9
 _LONGEST_WAY = 4 * 4096  # bytes of a path, where only that can end a circle: four times what a program can open
 _ROUNDS = 8  # there: so many directories with the same entries, each in the one before, are a circle
+_GONE = frozenset(  # what a filesystem may answer that is not there any more
+    (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE, errno.ESHUTDOWN, errno.ENOMEDIUM)
+)
 _EMPTY_TREE = tree.format(())
 
 
@@ -37,6 +55,8 @@ class Options(NamedTuple):
     one_file_system: bool = False
     patterns: exclude.Patterns | None = None
     exclude_caches: bool = False
+    read_timeout: float = 300  # seconds after which a file that does not answer is given up, 0 for never
+    retries: int = 1  # how often what could not be read is tried again, in the end
     rehash: float = 0.0  # share of the files, 0 to 1, to be read even when they seem not to have changed
     atime: bool = False  # times of access are kept even where the source is not read-only
     own_directories: dict[tuple[int, int], str] = {}  # (device, inode) of what is left out to what it is: the store
@@ -133,7 +153,13 @@ class Ingest:
         self._before = before
         self._lister = scan.Lister()
         self._gatherer = metadata.Gatherer(lambda value: writer.put('blob', value))
-        self._reader = Reader(writer, self._gatherer, self._tick)
+        self._patience = patience.Patience(options.read_timeout, self._tick)
+        self._reader = PatientReader(writer, self._gatherer, self._tick, self._patience)
+        self._retries = options.retries  # still to come
+        self._failed: list[tuple[_Level, scan.Found, Outcome]] = []  # to be tried again
+        self._lost: list[int] = []  # numbers of parts of batches that workers gave up
+        self._top_fd = -1
+        self._is_ending = False  # too early
         self._crew: crew.Crew | None = None
         self._sealed: list[Sealed] = []  # what the workers answered when they were asked to
         # the batch: (number, kinds of metadata, files), descriptor; and what is known of each number
@@ -164,10 +190,10 @@ class Ingest:
             else:
                 self._store_file(source)
         except OSError as error:
+            self._save()
             raise errors.Error(f"cannot read '{quote.readable(source)}': {errors.describe(error)}") from error
-        except errors.Interrupted:
-            self._step = lambda path, result: None
-            self._writer.checkpoint()  # what was read need not be read again
+        except (errors.Interrupted, errors.Gone):
+            self._save()
             raise
         else:
             self._writer.checkpoint()
@@ -180,7 +206,15 @@ class Ingest:
                 self._crew.close()
             if self._met is not None:
                 self._met.close()
+            if self._top_fd >= 0:
+                os.close(self._top_fd)
+            self._patience.rest()
         return self.result
+
+    def _save(self) -> None:
+        """Before the end of an unfinished run: what was read need not be read again."""
+        self._step, self._is_ending = lambda path, result: None, True
+        self._writer.checkpoint()
 
     def _store_file(self, source: bytes) -> None:
         parent, name = os.path.split(source)
@@ -193,6 +227,7 @@ class Ingest:
             level.entries = [self._lister.look(os.stat(name, dir_fd=fd, follow_symlinks=False), name, filesystem)]
             if level.entries[0].kind != 'file':
                 raise errors.Error(f"'{quote.readable(source)}' is neither a directory nor a file")
+            self._top_fd = os.dup(fd)
             self._begin_lines(fd, level, self._cache.files(filesystem.identity, level.place))
             self._finish_jobs()
         finally:
@@ -217,6 +252,7 @@ class Ingest:
             top = _Level(filesystem, self._kinds(filesystem), mounts.place(filesystem.inner_path(source)), status)
             found = self._lister.look(status, b'.', filesystem)
             self._root = f'. {found.attributes} time={tree.format_time(found.mtime_ns)}'
+            self._top_fd = os.dup(descent.fd)
             self._list(descent.fd, top)
             self._walk(descent, source, top)
             self._finish_jobs()
@@ -488,8 +524,14 @@ class Ingest:
         self.result.read_bytes += size
         self._parts, self._fds, self._batch_files, self._batch_bytes = [], [], 0, 0
         if self._crew is None and (self._all_files >= _MANY_FILES or self._all_bytes >= _MANY_BYTES):
+            self._patience.rest()
             with self._writer.forking():
-                self._crew = crew.Crew(max(2, os.cpu_count() or 1), self._start_worker, self._take, self._tick)
+                count = max(2, os.cpu_count() or 1)
+                self._crew = crew.Crew(count, self._start_worker, self._take, self._tick, self._take_lost)
+        elif self._crew is not None and self._crew.is_short:
+            self._patience.rest()
+            with self._writer.forking():
+                self._crew.fill()
         if self._crew is not None:
             self._writer.count_elsewhere(files, size)
             self._crew.submit(parts, fds)
@@ -502,26 +544,95 @@ class Ingest:
         self._tick()
         self._writer.checkpoint_if_due()
 
-    def _start_worker(self, give_up: Callable) -> Callable:
+    def _start_worker(self, give_up: Callable[[tuple], None]) -> Callable:
         """In a worker: reads the files of a job; a job that is None asks for what has been stored so far."""
         writer = self._writer.branch()
         gatherer = metadata.Gatherer(lambda value: writer.put('blob', value))
-        reader = Reader(writer, gatherer)
+        job = [(), ()]  # parts and descriptors of the one at hand
+        beats = [0]
 
-        def work(parts, fds):
-            if parts is not None:
-                return reader.read(parts, fds)
+        def step() -> None:
+            beats[0] += 1
+
+        reader = Reader(writer, gatherer, step)
+
+        def seal() -> tuple:
             loose, packed, keys, packs = writer.seal()
             packs = [(name, [tuple(place) for place in places]) for name, places in packs]
             return (loose, packed, keys, packs), gatherer.told()
 
+        def work(parts, fds):
+            job[:] = parts, fds
+            return seal() if parts is None else reader.read(parts, fds)
+
+        def stuck(variables: dict) -> None:
+            number = job[0][job[1].index(variables['fd'])][0]
+            give_up((seal(), number, variables['name']))
+
+        if self._options.read_timeout:
+            watch.Watch(self._options.read_timeout, MAY_HANG, '_read', stuck, lambda: beats[0])
         return work
+
+    def _take_lost(self, result: tuple | None, jobs: list) -> None:
+        """A worker gave up at a file, or there is none left: its jobs are done in the end."""
+        stuck = None
+        if result is not None:
+            sealed, *stuck = result
+            self._take(sealed)
+        for parts in jobs:
+            for number, _, files in parts or ():
+                level, indexes = self._asked[number]
+                if stuck and stuck[0] == number:
+                    at = [name for name, *_ in files].index(stuck[1])
+                    level.lines[indexes[at]] = self._outcome_line(level, level.entries[indexes[at]], self._hung())
+                    self._asked[number] = level, indexes[:at] + indexes[at + 1 :]
+                self._lost.append(number)
+
+    def _hung(self) -> tuple:
+        error = patience.Hung(self._options.read_timeout)
+        return tuple(Outcome('', errno=error.errno, strerror=error.strerror))
 
     def _finish_jobs(self) -> None:
         if self._parts:
             self._hand_out()
         if self._crew is not None:
             self._crew.finish()
+        for number in self._lost:
+            level, indexes = self._asked.pop(number)
+            for index in indexes:
+                found = level.entries[index]
+                level.lines[index] = self._outcome_line(level, found, self._read_alone(level, found))
+            self._settle(level)
+        while self._failed:
+            self._try_again()
+
+    def _try_again(self) -> None:
+        """What could not be read is read once more; the better reading counts."""
+        self._retries -= 1
+        failed, self._failed = self._failed, []
+        self._note(f'{len(failed)} files could not be read wholly: they are tried again')
+        for level, found, before in failed:
+            outcome = self._read_alone(level, found)
+            if type(outcome) is not str and not Outcome(*outcome).is_better_than(before):
+                outcome = tuple(before)
+            level.lines[level.entries.index(found)] = self._outcome_line(level, found, outcome)
+            self._settle(level)
+            self._writer.checkpoint_if_due()
+
+    def _read_alone(self, level: _Level, found: scan.Found) -> str | tuple:
+        """A file, away from the walk."""
+        self._path = level.path_of(found.name)
+        former = self._before and self._before.former(self._path, found.size, found.mtime_ns)
+        try:
+            names = level.path.split(b'/') if level.path else []
+            fd = self._patience.call(open_below, self._top_fd, names)
+        except OSError as error:
+            return tuple(Outcome('', errno=error.errno, strerror=errors.describe(error)))
+        try:
+            wanted = found.name, found.size, found.mtime_ns
+            return self._reader.read_slowly(fd, self._kinds_to_read(level), *wanted, former=former)
+        finally:
+            os.close(fd)
 
     def _gather(self) -> list[Sealed]:
         """Before a checkpoint: what the workers have stored.  They have nothing to do then until it is sealed."""
@@ -650,7 +761,15 @@ class Ingest:
             return self._file_line(level, found, outcome)
         outcome = Outcome(*outcome)
         path = level.path_of(found.name)
-        if self._before is not None and (outcome.damaged or outcome.errno) and outcome.errno != errno.ENOENT:
+        if outcome.errno and self._is_ending:
+            return ''
+        if outcome.errno in _GONE:
+            self._check_is_there(level)
+        if outcome.is_bad and self._retries and outcome.errno != errno.ETIME:  # to open that again may hang for ever
+            level.waits_for += 1
+            self._failed.append((level, found, outcome))
+            return ''
+        if outcome.is_bad and self._before is not None and outcome.status is None:
             was = self._before.text(path, found.size, found.mtime_ns)
             if was is not None and (outcome.errno or not was.damaged):
                 return self._line_of_before(level, found, path, outcome, was)
@@ -721,7 +840,19 @@ class Ingest:
         newest = oldest + _LONGEST_RUN_NS  # times of the far future are as good as those of the past
         return not (oldest <= found.mtime_ns <= newest or oldest <= found.ctime_ns <= newest)
 
+    def _check_is_there(self, level: _Level) -> None:
+        """After an error: raises Gone when it is not the one entry, but the whole filesystem."""
+        point = level.filesystem.mount_point
+        try:
+            self._patience.call(_look_into, self._top_fd if self._top_fd >= 0 else point)
+            self._patience.call(_look_into, point)
+        except OSError as error:
+            if error.errno in _GONE:
+                raise errors.Gone(f"'{quote.readable(point)}' is gone: {errors.describe(error)}") from error
+
     def _skip(self, level: _Level, path: bytes, error: OSError) -> None:
+        if error.errno in _GONE:
+            self._check_is_there(level)
         self.result.skipped += 1
         level.is_whole = False
         what = 'vanished' if error.errno == errno.ENOENT else f'cannot be read: {errors.describe(error)}'
@@ -763,6 +894,11 @@ class Ingest:
             if level.parent is not None:
                 tags[id(level.parent)][level.name] = own
         return own
+
+
+def _look_into(directory: bytes | int) -> None:
+    with os.scandir(directory) as entries:
+        next(entries, None)
 
 
 def _unread(error: OSError) -> str:

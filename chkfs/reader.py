@@ -10,13 +10,15 @@ import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import metadata, ranges, rescue, statx, tree
+from chkfs import contents, holes, metadata, ranges, rescue, statx, tree
 from chkfs.contents import Contents, Former
+from chkfs.patience import Patience
 from chkfs.scan import Status
 from chkfs.writer import PACKED_BELOW, Writer
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _TRIES = 3
+MAY_HANG = frozenset(module.__file__ for module in (contents, holes, metadata, rescue, statx)) | {__file__}
 _LONGEST_RANGES = 4000  # characters in a tag
 
 
@@ -33,6 +35,16 @@ class Outcome(NamedTuple):
     errno: int = 0
     strerror: str = ''
     damaged: list[tuple[int, int]] = []  # ranges of bytes that could not be read, and are zeros in what is stored
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether it is the fault of the disk, and may be otherwise another time."""
+        return bool(self.damaged) or self.errno in rescue.BAD or self.errno == errno.ETIME
+
+    def is_better_than(self, other: 'Outcome') -> bool:
+        if self.errno or other.errno:
+            return not self.errno
+        return ranges.total(self.damaged) < ranges.total(other.damaged)
 
 
 class Reader:
@@ -110,24 +122,24 @@ class Reader:
         self, fd: int, kinds: int, name: bytes, former: Former | None
     ) -> tuple[str, statx.Status, int, ranges.Ranges]:
         """(text, status after reading, bytes read, what of them could not be)."""
-        file = self._open(name, fd)
+        file = self._call(self._open, name, fd)
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise OSError(errno.ESTALE, 'it is no longer a file')
-            contents = Contents(file, self._step, former)
-            key, size_read = self._writer.put_blocks('blob', contents.blocks())
-            contents.check(size_read)
+            found = Contents(file, self._step, former, self._call)
+            key, size_read = self._writer.put_blocks('blob', found.blocks())
+            found.check(size_read)
             status = statx.status(file)
             text = key + self._told(file, kinds, status, name)
-            text = self._with_ranges(text, 'data', contents.data)
-            return self._with_ranges(text, 'damaged', contents.damaged or None), status, size_read, contents.damaged
+            text = self._with_ranges(text, 'data', found.data)
+            return self._with_ranges(text, 'damaged', found.damaged or None), status, size_read, found.damaged
         finally:
-            os.close(file)
+            self._call(os.close, file)
 
     def _with_holes(self, text: str, file: int, size: int) -> str:
-        contents = Contents(file)
-        contents.look_for_holes(size)
-        return self._with_ranges(text, 'data', contents.data)
+        found = Contents(file)
+        found.look_for_holes(size)
+        return self._with_ranges(text, 'data', found.data)
 
     def _with_ranges(self, text: str, tag: str, found: ranges.Ranges | None) -> str:
         """A file's text with one tag more, None for none; where that is long, it names a blob."""
@@ -139,6 +151,9 @@ class Reader:
         key, *tags = text.split(',')
         return f'{key},{tree.in_order([*tags, f"{tag}:{value}"])}'
 
+    def _call(self, function: Callable, *arguments):
+        return function(*arguments)
+
     def _open(self, name: bytes, fd: int) -> int:
         try:
             return os.open(name, self._flags, dir_fd=fd)
@@ -146,6 +161,42 @@ class Reader:
             if not self._flags & os.O_NOATIME:
                 raise
             return os.open(name, _OPEN, dir_fd=fd)  # a filesystem where even root may not leave atime alone
+
+
+class PatientReader(Reader):
+    """For a process that must go on when a file hangs."""
+
+    def __init__(self, writer: Writer, gatherer: metadata.Gatherer, step: Callable[[], None], patience: Patience):
+        super().__init__(writer, gatherer, step)
+        self._patience = patience
+
+    def _call(self, function: Callable, *arguments):
+        return self._patience.call(function, *arguments)
+
+    def _read(self, fd: int, kinds: int, name: bytes, size: int, mtime_ns: int) -> str | tuple:
+        """The same, with what the source is asked asked by the thread that may be left behind."""
+        seen, file = None, -1
+        try:
+            if size < PACKED_BELOW:
+                file, data, seen = self._call(self._fetch, fd, name, size)
+                if (len(data), seen.st_size, seen.st_mtime_ns) == (size, size, mtime_ns) and stat.S_ISREG(seen.st_mode):
+                    text = self._writer.put('blob', data) + self._told(file, kinds, seen, name)
+                    return text if seen.st_blocks * 512 >= size else self._with_holes(text, file, size)
+        except OSError as error:
+            if error.errno not in rescue.BAD:
+                return _failure(error)
+        finally:
+            if file >= 0:
+                self._call(os.close, file)
+        return self.read_slowly(fd, kinds, name, size, mtime_ns, seen)
+
+    def _fetch(self, fd: int, name: bytes, size: int) -> tuple[int, bytes, statx.Status]:
+        file = self._open(name, fd)
+        try:
+            return file, os.read(file, size + 1), statx.status(file)
+        except BaseException:
+            os.close(file)
+            raise
 
 
 def _failure(error: OSError) -> tuple:

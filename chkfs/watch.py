@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 _LOOKS = 8  # in the time after which the main thread counts as stuck
 _ANSWER_SECONDS = 2
@@ -15,15 +15,23 @@ _CALL = signal.SIGUSR2
 
 
 class Watch:
-    """modules: those whose calls may be stuck; a call from any other is waited for.
+    """files: those of the modules whose calls may be stuck; a call from any other is waited for.
 
     stuck is called then, in another thread, with the values of the local variables of the innermost function
     named so; the main thread never does anything again.
     """
 
-    def __init__(self, seconds: float, modules: tuple, function: str, stuck: Callable[[dict], None]):
-        self._seconds, self._function, self._stuck = seconds, function, stuck
-        self._files = {module.__file__ for module in modules}
+    def __init__(
+        self,
+        seconds: float,
+        files: Container[str],
+        function: str,
+        stuck: Callable[[dict], None],
+        beats: Callable[[], int] = lambda: 0,
+    ):
+        """beats gives what is another number whenever the main thread has got on."""
+        self._seconds, self._function, self._stuck, self._beats = seconds, function, stuck, beats
+        self._files = files
         self._main = threading.main_thread().ident
         self._turn, self._answered = threading.Lock(), threading.Event()
         signal.signal(_CALL, self._answer)
@@ -52,7 +60,7 @@ class Watch:
             return None
         variables = dict(frame.f_locals)
         innermost = {name: value for name, value in top.f_locals.items() if isinstance(value, (int, bytes))}
-        return top.f_code, place, id(top), innermost, variables
+        return self._beats(), top.f_code, place, innermost, variables
 
     def _is_out_of_reach(self) -> bool:
         """Whether the main thread does not come back even for a signal; if it does later, it stops at once."""

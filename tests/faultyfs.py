@@ -7,7 +7,8 @@ FAULTS is a file that is looked at anew for each operation; a line of it is one 
     hang PATH           a read does not come back while this line is there
     closed PATH         opening or listing gives EIO
     gone                everything gives ENOTCONN
-PATH is from the top, without a slash before it, and without blanks; "." is the top.
+The first two are printed when they come to pass.  PATH is from the top, without a slash before it, and without
+blanks; "." is the top.
 """
 
 import errno
@@ -62,11 +63,14 @@ class Faulty(mfusepy.Operations):
         return 0
 
     def read(self, path, size, offset, fh):
-        self._path(path)
+        if self._lines('hang', path):
+            print('hang', path, flush=True)
         while self._lines('hang', path):
             time.sleep(0.05)
+        self._path(path)
         for _, start, end in self._lines('bad', path):
             if int(start) < offset + size and offset < int(end):
+                print('bad', path, flush=True)
                 raise mfusepy.FuseOSError(errno.EIO)
         return os.pread(fh, size, offset)
 

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import sys
-import threading
 import time
 
 import pytest
@@ -13,7 +11,7 @@ from chkfs import watch
 SECONDS = 0.4
 
 
-def in_a_child(work, seconds=SECONDS, modules=(sys.modules[__name__],)):
+def in_a_child(work, seconds=SECONDS, files=(__file__,)):
     """What a watched process wrote: work(say) is what its main thread does."""
     ours, theirs = os.pipe()
     pid = os.fork()
@@ -27,7 +25,7 @@ def in_a_child(work, seconds=SECONDS, modules=(sys.modules[__name__],)):
                 say(b'stuck at ' + variables['name'])
                 os._exit(0)
 
-            watch.Watch(seconds, modules, 'look_at', stuck)
+            watch.Watch(seconds, files, 'look_at', stuck)
             work(say)
         finally:
             os._exit(1)
@@ -79,7 +77,7 @@ def test_what_is_none_of_the_modules_is_waited_for(monkeypatch):
         look_at(b'this', lambda: time.sleep(4 * SECONDS))
         say(b'done')
 
-    assert in_a_child(work, modules=(threading,)) == b'done'
+    assert in_a_child(work, files=()) == b'done'
 
 
 def test_one_that_comes_back_too_late_does_nothing_any_more(monkeypatch):
@@ -95,7 +93,7 @@ def test_one_that_comes_back_too_late_does_nothing_any_more(monkeypatch):
     pid = os.fork()
     if pid == 0:
         try:
-            watch.Watch(SECONDS, (sys.modules[__name__],), 'look_at', stuck)
+            watch.Watch(SECONDS, (__file__,), 'look_at', stuck)
             look_at(b'this', lambda: signal_after(lambda: os.read(ours, 1)))
             os._exit(1)
         finally:

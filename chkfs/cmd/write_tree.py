@@ -8,6 +8,7 @@ from chkfs import cli, earlier, errors, exclude, ingest, refs, revision, salvage
 USAGE = (
     'chkfs-write-tree [-qvx] [--root | --draft] [-n NAME] [--checkpoints]\n'
     '                        [--exclude PATTERN] [--exclude-from FILE] [--exclude-caches]\n'
+    '                        [--read-timeout SECONDS] [--retries NUMBER]\n'
     '                        [--atime] [--rehash | --rehash-sample PERCENT] DIR'
 )
 
@@ -30,6 +31,10 @@ def add_walk_options(parser):
                         help='keep times of access, even where the source is not read-only')  # fmt: skip
     parser.add_argument('--exclude', metavar='PATTERN', action='append', default=[],
                         help='leave out what matches, as in gitignore(5); may be given again')  # fmt: skip
+    parser.add_argument('--read-timeout', metavar='SECONDS', default='300',
+                        help='give up a file that does not answer for so long (300); 0: never')  # fmt: skip
+    parser.add_argument('--retries', metavar='NUMBER', default='1',
+                        help='how often to try again, in the end, what could not be read (1)')  # fmt: skip
     parser.add_argument('--exclude-from', metavar='FILE', action='append', default=[], help='read patterns from FILE')
     parser.add_argument(
         '--exclude-caches', action='store_true', help='of directories with a CACHEDIR.TAG keep only that'
@@ -66,6 +71,8 @@ def run(args):
             result = work.store(source)
     except errors.Interrupted:
         raise errors.Interrupted('interrupted: what is stored so far will not be read again') from None
+    except errors.Gone as error:
+        raise errors.Gone(f'{error}; what is stored so far will not be read again') from None
     finally:
         progress.close()
     if args.draft:
@@ -87,8 +94,24 @@ def _walk_options(args, store):
     patterns = exclude.Patterns(lines) if lines else None
     rehash = 1.0 if args.rehash else 0.0 if args.rehash_sample is None else _share(args.rehash_sample)
     return ingest.Options(
-        args.one_file_system, patterns, args.exclude_caches, rehash, args.atime, store.own_directories
+        args.one_file_system,
+        patterns,
+        args.exclude_caches,
+        _number('--read-timeout', args.read_timeout),
+        int(_number('--retries', args.retries)),
+        rehash,
+        args.atime,
+        store.own_directories,
     )
+
+
+def _number(option, text):
+    try:
+        if 0 <= float(text) < 1e6:
+            return float(text)
+    except ValueError:
+        pass
+    raise errors.Usage(f"{option} '{text}' is not a number of at least 0")
 
 
 def _share(percent):
