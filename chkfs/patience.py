@@ -1,15 +1,25 @@
-"""Calls the system in a thread of its own, which is left behind when the answer does not come.
+"""Asks the system for what may hang in a way that can be left behind when the answer does not come.
 
-A read that is stuck in the kernel cannot be taken back; who must go on cannot make it himself.
+A call that is stuck in the kernel cannot be taken back; who must go on cannot make it himself.  Where a signal can
+end the process all the same, as while it reads, a thread does it; files are opened by another process, since to open
+one of which pages are being read may be stuck beyond the reach of any signal, and a process with such a thread does
+not end.
 """
 
 import errno
+import os
 import queue
+import select
+import signal
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
 
 _TICK_SECONDS = 0.5
+_KILL_SECONDS = 1
+_FLAGS = struct.Struct('<I')  # before a name; in an answer, the errno
 
 
 class Hung(OSError):
@@ -25,6 +35,8 @@ class Patience:
     def __init__(self, seconds: float, idle: Callable[[], None] = lambda: None):
         self.seconds, self._idle = seconds, idle
         self._calls: queue.SimpleQueue | None = None
+        self._opener: socket.socket | None = None
+        self._opener_pid = 0
 
     def call(self, function: Callable, *arguments, **options):
         """What the function gives or raises; raises Hung when it does neither."""
@@ -41,15 +53,57 @@ class Patience:
                 break
             except queue.Empty:
                 if time.monotonic() >= deadline:
-                    self.rest()
+                    self._calls.put(None)
+                    self._calls = None
                     raise Hung(self.seconds) from None
             self._idle()
         if error is not None:
             raise error
         return result
 
+    def open(self, name: bytes, flags: int, fd: int) -> int:
+        """As os.open of a name in an open directory."""
+        if not self.seconds:
+            return os.open(name, flags, dir_fd=fd)
+        if self._opener is None:
+            self._begin_to_open()
+        socket.send_fds(self._opener, [_FLAGS.pack(flags) + name], [fd])
+        deadline = time.monotonic() + self.seconds
+        while not select.select([self._opener], [], [], min(_TICK_SECONDS, self.seconds))[0]:
+            if time.monotonic() >= deadline:
+                self._end_to_open()
+                raise Hung(self.seconds)
+            self._idle()
+        answer, fds, _, _ = socket.recv_fds(self._opener, _FLAGS.size, 1)
+        if not answer:
+            self._end_to_open()
+            raise OSError(errno.ECHILD, 'the process that opens files died')
+        (number,) = _FLAGS.unpack(answer)
+        if number:
+            raise OSError(number, os.strerror(number))
+        os.set_inheritable(fds[0], False)
+        return fds[0]
+
+    def _begin_to_open(self) -> None:
+        self._opener, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._opener_pid = os.fork()
+        if self._opener_pid == 0:
+            _open_files(theirs)
+        theirs.close()
+
+    def _end_to_open(self) -> None:
+        """It ends now, or when the kernel lets it."""
+        if self._opener is not None:
+            self._opener.close()
+            os.kill(self._opener_pid, signal.SIGKILL)
+            self._opener = None
+            deadline = time.monotonic() + _KILL_SECONDS
+            while not os.waitpid(self._opener_pid, os.WNOHANG)[0] and time.monotonic() < deadline:
+                time.sleep(0.001)
+
     def rest(self) -> None:
-        """Ends the thread, now or when it comes back."""
+        """Ends the thread and the process, now or when they come back."""
+        self._end_to_open()
         if self._calls is not None:
             self._calls.put(None)
             self._calls = None
@@ -62,3 +116,27 @@ def _work(calls: queue.SimpleQueue, answers: queue.SimpleQueue) -> None:
             answers.put((function(*arguments, **options), None))
         except Exception as error:
             answers.put((None, error))
+
+
+def _open_files(parent: socket.socket) -> None:
+    """The life of the process that opens files; never returns."""
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # the parent decides, and closes the line
+        keep = parent.fileno()
+        os.closerange(0, keep)  # what is left behind must hold no lock
+        os.closerange(keep + 1, os.sysconf('SC_OPEN_MAX'))
+        while True:
+            request, (fd,), _, _ = socket.recv_fds(parent, 1 << 16, 1)
+            try:
+                file = os.open(request[_FLAGS.size :], _FLAGS.unpack_from(request)[0], dir_fd=fd)
+            except OSError as error:
+                parent.send(_FLAGS.pack(error.errno or errno.EIO))
+            else:
+                socket.send_fds(parent, [_FLAGS.pack(0)], [file])
+                os.close(file)
+            os.close(fd)
+    except BaseException:
+        pass  # the parent is gone: there is nobody to tell
+    finally:
+        os._exit(0)

@@ -122,7 +122,7 @@ class Reader:
         self, fd: int, kinds: int, name: bytes, former: Former | None
     ) -> tuple[str, statx.Status, int, ranges.Ranges]:
         """(text, status after reading, bytes read, what of them could not be)."""
-        file = self._call(self._open, name, fd)
+        file = self._open(name, fd)
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise OSError(errno.ESTALE, 'it is no longer a file')
@@ -178,7 +178,8 @@ class PatientReader(Reader):
         seen, file = None, -1
         try:
             if size < PACKED_BELOW:
-                file, data, seen = self._call(self._fetch, fd, name, size)
+                file = self._open(name, fd)
+                data, seen = self._call(_look_at, file, size)
                 if (len(data), seen.st_size, seen.st_mtime_ns) == (size, size, mtime_ns) and stat.S_ISREG(seen.st_mode):
                     text = self._writer.put('blob', data) + self._told(file, kinds, seen, name)
                     return text if seen.st_blocks * 512 >= size else self._with_holes(text, file, size)
@@ -190,13 +191,17 @@ class PatientReader(Reader):
                 self._call(os.close, file)
         return self.read_slowly(fd, kinds, name, size, mtime_ns, seen)
 
-    def _fetch(self, fd: int, name: bytes, size: int) -> tuple[int, bytes, statx.Status]:
-        file = self._open(name, fd)
+    def _open(self, name: bytes, fd: int) -> int:
         try:
-            return file, os.read(file, size + 1), statx.status(file)
-        except BaseException:
-            os.close(file)
-            raise
+            return self._patience.open(name, self._flags, fd)
+        except PermissionError:
+            if not self._flags & os.O_NOATIME:
+                raise
+            return self._patience.open(name, _OPEN, fd)
+
+
+def _look_at(file: int, size: int) -> tuple[bytes, statx.Status]:
+    return os.read(file, size + 1), statx.status(file)
 
 
 def _failure(error: OSError) -> tuple:

@@ -101,6 +101,7 @@ class Backup:
         scans = settings.pop('cache', None) or store.scan_cache()
         before = settings.pop('before', None)  # a Backup
         talk['before'] = before and earlier.Earlier(store.objects, before.root, True, os.path.basename(source))
+        settings.setdefault('read_timeout', 0)  # everything in this process
         with store.writer() as writer:
             work = ingest.Ingest(writer, scans, ingest.Options(**settings), **talk)
             self.result = work.store(source)

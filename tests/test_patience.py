@@ -44,3 +44,53 @@ def test_who_waits_can_be_interrupted():
         calls.call(block.wait)
     block.set()
     calls.rest()
+
+
+def test_files_are_opened_by_another_process(tmp_path):
+    (tmp_path / 'file').write_bytes(b'data')
+    calls = patience.Patience(30)
+    directory = os.open(tmp_path, os.O_RDONLY)
+    before = set(os.listdir('/proc/self/fd'))
+    try:
+        for _ in range(3):
+            fd = calls.open(b'file', os.O_RDONLY, directory)
+            assert os.read(fd, 10) == b'data' and not os.get_inheritable(fd)
+            os.close(fd)
+        with pytest.raises(FileNotFoundError):
+            calls.open(b'other', os.O_RDONLY, directory)
+        with pytest.raises(NotADirectoryError):
+            calls.open(b'file', os.O_RDONLY | os.O_DIRECTORY, directory)
+        calls.rest()
+        assert set(os.listdir('/proc/self/fd')) == before
+    finally:
+        os.close(directory)
+
+
+def test_a_file_that_hangs_when_it_is_opened_is_given_up(tmp_path):
+    os.mkfifo(tmp_path / 'fifo')  # nobody writes into it
+    (tmp_path / 'file').write_bytes(b'data')
+    calls = patience.Patience(0.2)
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(patience.Hung):
+            calls.open(b'fifo', os.O_RDONLY, directory)
+        os.close(calls.open(b'file', os.O_RDONLY, directory))
+        calls.rest()
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+    finally:
+        os.close(directory)
+
+
+def test_a_process_that_opens_files_holds_no_others(tmp_path):
+    """Not the other end of a pipe, and no lock."""
+    ours, theirs = os.pipe()
+    calls = patience.Patience(30)
+    directory = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(FileNotFoundError):
+        calls.open(b'none', os.O_RDONLY, directory)
+    os.close(theirs)
+    assert os.read(ours, 1) == b''
+    os.close(ours)
+    os.close(directory)
+    calls.rest()
