@@ -13,6 +13,11 @@ PSEUDO = frozenset(
     'fusectl hugetlbfs mqueue binfmt_misc nsfs rpc_pipefs autofs selinuxfs'.split()
 )
 _CLOCK_TICK_NS = 20_000_000  # the kernel stamps files with a clock this coarse at worst
+_GETTIMEOFDAY = {  # the system call's number
+    **dict.fromkeys('aarch64 riscv64 loongarch64'.split(), 169),
+    **dict.fromkeys('i386 i586 i686 armv6l armv7l ppc ppc64 ppc64le s390x'.split(), 78),
+    'x86_64': 96,
+}
 _MS_BIND = 4096  # linux/mount.h
 _SECOND = 1_000_000_000
 
@@ -355,14 +360,14 @@ def _zone_ns(mount: _Mount) -> int:
 
 
 def _minutes_west() -> int:
-    """The kernel's own time zone: minutes from its local time to UTC.  It is set at boot, and not by TZ."""
+    """The kernel's own time zone: minutes from its local time to UTC.  It is set at boot, and not by TZ.
+
+    The C library says 0 since glibc 2.31, so the kernel itself is asked; where it is not known how to, it is 0, too.
+    """
     import ctypes
 
-    zone = (ctypes.c_int * 2)()
-    try:
-        if ctypes.CDLL(None).gettimeofday(None, ctypes.byref(zone)):
-            return 0
-    except (OSError, AttributeError):
+    zone, number = (ctypes.c_int * 2)(), _GETTIMEOFDAY.get(os.uname().machine)
+    if number is None or ctypes.CDLL(None).syscall(number, None, ctypes.byref(zone)):
         return 0
     return zone[0]
 

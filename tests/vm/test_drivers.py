@@ -123,7 +123,7 @@ def machine_report(tmp_path_factory, count):
             made[name] = images.make(name, scratch, KERNEL)
         except FileNotFoundError as error:
             missing[name] = str(error)
-    report = _run(scratch, made)
+    report = run(scratch, made, drivers.__file__, 'yes' if MAKES_TABLES else 'no')
     for name in made:
         if images.IMAGES[name].is_from_source:
             report[name]['taken'] = os.listdir(images.source_of(name, scratch))
@@ -136,7 +136,8 @@ def machine_report(tmp_path_factory, count):
     return report, missing
 
 
-def _run(scratch: str, made: dict[str, str]) -> dict:
+def run(scratch: str, made: dict[str, str], script: str, *arguments: str) -> dict:
+    """What the script reports, run in the machine with these images as its disks."""
     disk, report = os.path.join(scratch, 'disk.img'), os.path.join(scratch, 'report.img')
     for path, size in ((disk, DISK_BYTES), (report, REPORT_BYTES)):
         with open(path, 'wb') as file:
@@ -147,10 +148,10 @@ def _run(scratch: str, made: dict[str, str]) -> dict:
     environment = ['-i', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/dev/shm', 'TMPDIR=/dev/shm', 'LC_ALL=C.UTF-8']
     paths = (cases.TOP, cases.HERE, machine.HERE, os.path.dirname(kinds.__file__))
     environment += ['PYTHONDONTWRITEBYTECODE=1', f'PYTHONPATH={":".join(paths)}']
-    script = [sys.executable, drivers.__file__, machine.DISK, 'yes' if MAKES_TABLES else 'no', *made]
+    command = [sys.executable, script, machine.DISK, *arguments, *made]
     with machine.Machine(KERNEL, 'ext4', scratch, modules).start(
         [option for name, path in drives.items() for option in machine.drive(name, path)],
-        ['/usr/bin/env', *environment, *script],
+        ['/usr/bin/env', *environment, *command],
     ) as process:
         try:
             console = process.communicate(timeout=machine.HUNG_SECONDS)[0].decode(errors='replace')
