@@ -125,6 +125,12 @@ class _Level:
         tags = f'tree:{key}{self.own_tags}'
         return tree.in_order([*tags.split(','), self.unread]) if self.unread else tags
 
+    @property
+    def known_as(self) -> tuple[str, bytes]:
+        """What the scan cache knows it as: the tags in it are those of the kinds of metadata that were asked for."""
+        identity = self.filesystem.identity
+        return identity and f'{identity} {self.kinds:x}', self.place
+
     def path_of(self, name: bytes) -> bytes:
         return self.path + b'/' + name if self.path else name
 
@@ -228,7 +234,7 @@ class Ingest:
             if level.entries[0].kind != 'file':
                 raise errors.Error(f"'{quote.readable(source)}' is neither a directory nor a file")
             self._top_fd = os.dup(fd)
-            self._begin_lines(fd, level, self._cache.files(filesystem.identity, level.place))
+            self._begin_lines(fd, level, self._cache.files(*level.known_as))
             self._finish_jobs()
         finally:
             os.close(fd)
@@ -237,7 +243,7 @@ class Ingest:
         if 'sha256digest' not in fields:
             raise errors.Error(f"'{quote.readable(source)}' was not stored")
         self.result.root = tree.Entry(b'.', fields).line()
-        self._rows.append((filesystem.identity, level.place, Directory(b'', '', level.done)))
+        self._rows.append((*level.known_as, Directory(b'', '', level.done)))
 
     def _store_directory(self, source: bytes) -> None:
         descent = Descent(os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -425,7 +431,7 @@ class Ingest:
 
     def _leave(self, fd: int, level: _Level) -> None:
         """On the way up: recognises the directory, or begins to make its tree."""
-        place = level.filesystem.identity, level.place
+        place = level.known_as
         known = self._cache.signature(*place)
         if known and self._options.rehash:
             level.picked = self._pick(level)
@@ -667,7 +673,7 @@ class Ingest:
             key = self._writer.put('tree', tree.format(level.lines))
             signature, tree_key = (self._signature(level), key) if level.is_whole else (b'', '')
             row = Directory(signature, tree_key, level.done)
-            self._rows.append((level.filesystem.identity, level.place, row))
+            self._rows.append((*level.known_as, row))
             del self._unfinished[id(level)]
             level = self._close(level, key)
 
@@ -863,7 +869,7 @@ class Ingest:
         self.result.features = self._gatherer.features()
         rows, self._rows = self._rows, []
         for level in self._unfinished.values():
-            rows.append((level.filesystem.identity, level.place, Directory(b'', '', dict(level.done))))
+            rows.append((*level.known_as, Directory(b'', '', dict(level.done))))
         secured = None
         if self._root and not self._top_tags:
             so_far = copy.copy(self.result)

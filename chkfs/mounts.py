@@ -73,8 +73,7 @@ _SUBTYPES |= {'fuse.lowntfs-3g': 'ntfs-3g', 'fuse.exfat': 'exfat-fuse'}
 # Those whose statfs gives a number made of their UUID, and not of the device that they happen to be on.
 _FSID_IS_UUID = frozenset('ext2 ext3 ext4 btrfs ntfs3 zfs overlay'.split())
 _IMMUTABLE = frozenset('squashfs squashfuse cramfs romfs iso9660 fuseiso erofs'.split())
-# Options that change which names and metadata there are (of a read-only filesystem, times of access are looked at):
-# what was seen with others does not count.  The option ro is one of them.
+# Options that change which names and metadata there are: what was seen with others does not count.
 _VIEWS = ('norock', 'nojoliet', 'nouser_xattr', 'noacl', 'upperdir=')
 _NO_LINKED_DIRECTORIES = frozenset('ext2 ext3 ext4 xfs btrfs f2fs tmpfs vfat msdos exfat ntfs3'.split())
 _LOCAL_TIME = frozenset('vfat msdos exfat hfs'.split())
@@ -316,7 +315,7 @@ def _identity(
     image = drive.image_of(mount.source, drives) if is_fixed else ''
     if image:  # which nobody changes by way of this mount: when it changes, a better copy took its place
         mark += f'@{os.stat(image).st_mtime_ns}'
-    views = ','.join(option for option in mount.options.split(',') if option == 'ro' or option.startswith(_VIEWS))
+    views = ','.join(option for option in mount.options.split(',') if option.startswith(_VIEWS))
     parts = (kind, name, str(size), mark, views, f'beside {mount.source}' if twin else '')
     return ':'.join(parts).rstrip(':')
 

@@ -138,6 +138,23 @@ test_expect_success '--rehash-sample: of everything, of nothing, and of no numbe
 	done
 	test_expect_code 2 chkfs-write-tree --rehash --rehash-sample 5 plain
 '
+test_expect_success 'a source that is read-only now tells times of access, and is read once more for it' '
+	need_root
+	need mount strace
+	mkdir -p plain ro
+	chkfs-backup -q -n plain plain
+	mount --bind plain ro 2>err || skip "mount --bind is not allowed here"
+	mount -o remount,ro,bind ro
+	traced opened chkfs-backup -q -n plain ro
+	grep -q entry- opened
+	traced opened chkfs-backup -q -n plain ro
+	umount ro
+	! grep entry- opened || exit 1
+	[ "$(chkfs-cat-object plain: | grep -c "atime:")" = 20 ]
+	traced opened chkfs-backup -q -n plain plain
+	! grep entry- opened || exit 1
+	! chkfs-cat-object plain: | grep "atime:" || exit 1
+'
 test_expect_success 'one image in user space: told by its file' '
 	need_root
 	need fuse2fs mkfs.ext4 blkid

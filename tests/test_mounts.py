@@ -284,7 +284,7 @@ def test_an_identity_is_the_uuid_the_size_and_the_serial_number(mountinfo, disk)
     mountinfo(line('/', source='/dev/x'))
     disk('S1', 'U1')
     here = filesystem(b'/').identity
-    mountinfo(line('/', source='/dev/y', options='rw,noatime', root='/sub'))
+    mountinfo(line('/', source='/dev/y', options='ro', root='/sub'))
     assert filesystem(b'/').identity == here
     disk('S2', 'U1')
     copy = filesystem(b'/').identity
@@ -371,7 +371,7 @@ def test_what_is_seen_with_other_options_is_another_thing(mountinfo, disk):
     for options in ('rw', 'ro', 'rw,noatime', 'rw,norock', 'rw,norock,nojoliet'):
         mountinfo(line('/', type='iso9660', source='/dev/x', options=options, super=''))
         found.add(filesystem(b'/').identity)
-    assert len(found) == 4
+    assert len(found) == 3
 
 
 # ---- local time ----
