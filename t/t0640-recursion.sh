@@ -130,6 +130,45 @@ test_expect_success 'a directory that took the place and the inode of another on
 	chkfs-backup -q reuse >out
 	[ "$(chkfs-cat-object reuse:new/file)" = data ]
 '
+test_expect_success 'btrfs: subvolumes, and the places where a snapshot lacks them, are directories of their own' '
+	need_root
+	need mkfs.btrfs btrfs mount
+	mkdir disk
+	truncate -s 128M btrfs.img
+	mkfs.btrfs -q btrfs.img
+	mount -o loop btrfs.img disk 2>err || skip "btrfs cannot be mounted here: $(cat err)"
+	btrfs subvolume create disk/top >out
+	for name in one two; do
+		btrfs subvolume create disk/top/$name >out
+		echo $name >disk/top/$name/file
+	done
+	btrfs subvolume snapshot disk/top disk/snapshot >out
+	[ "$(stat -c %i disk/top/one disk/top/two | sort -u | wc -l)" = 1 ]
+	[ "$(stat -c %d:%i disk/snapshot/one)" = "$(stat -c %d:%i disk/snapshot/two)" ]
+	chkfs-backup disk >out 2>err || { umount disk; cat err; exit 1; }
+	umount disk
+	! grep again err || exit 1
+	chkfs-ls -lr disk >list
+	! grep " again$" list || exit 1
+	for name in one two; do [ "$(chkfs-cat-object disk:top/$name/file)" = $name ]; done
+	chkfs-ls -r disk:snapshot >list
+	printf "%s\n" one two | diff - list
+'
+test_expect_success 'an overlay: a bind mount in it is recognised by the table of mounts' '
+	need_root
+	need mount
+	mkdir -p layers/lower/a layers/upper layers/work overlay
+	echo lower >layers/lower/a/file
+	mkdir layers/lower/b
+	mount -t overlay -o lowerdir=layers/lower,upperdir=layers/upper,workdir=layers/work none overlay 2>err ||
+		skip "overlays cannot be mounted here: $(cat err)"
+	echo upper >overlay/a/new
+	mount --bind overlay/a overlay/b
+	chkfs-backup -q overlay >out 2>err || { umount overlay/b overlay; cat err; exit 1; }
+	umount overlay/b overlay
+	chkfs-ls -lr overlay | grep " b is a again$"
+	[ "$(chkfs-cat-object overlay:b/new)" = upper ]
+'
 test_expect_success 'a part of a snapshot: what it is again may be in it, or outside' '
 	tree=$(printf "%s\n" "./in type=dir mode=0755 tags=again:sub/there" "./out type=dir mode=0755 tags=again:other" \
 		"./there type=dir mode=0755 tags=tree:$(chkfs-mktree </dev/null)" | chkfs-mktree)
