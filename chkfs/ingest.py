@@ -367,7 +367,7 @@ class Ingest:
             shown = quote.readable(path) or '.'
             self._note(
                 f"'{shown}' is on '{filesystem.device}', which has the same UUID as '{filesystem.twin}': "
-                'one is a copy of the other, and what is known of that one does not count here'
+                'one is a copy of the other, and they are taken for two'
             )
 
     def _list(self, fd: int, level: _Level) -> None:

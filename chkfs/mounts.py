@@ -126,8 +126,8 @@ class Filesystem(NamedTuple):
         """The value of a snapshot's mount line; path is from the top of the snapshot."""
         pairs = [
             ('path', quote.quote(path or b'.')),
-            ('type', self.type),
-            ('driver', self.driver),
+            ('type', quote.quote(os.fsencode(self.type))),
+            ('driver', quote.quote(os.fsencode(self.driver))),
             ('device', quote.quote(os.fsencode(self.device))),
             ('options', quote.quote(os.fsencode(self.options))),
             ('uuid', quote.quote(os.fsencode(self.uuid))),
@@ -316,7 +316,10 @@ def _identity(
     if image:  # which nobody changes by way of this mount: when it changes, a better copy took its place
         mark += f'@{os.stat(image).st_mtime_ns}'
     views = ','.join(option for option in mount.options.split(',') if option.startswith(_VIEWS))
-    parts = (kind, name, str(size), mark, views, f'beside {mount.source}' if twin else '')
+    beside = ''
+    if twin and drive.mark(twin, drive.drives(twin)) == drive.mark(mount.source, drives):
+        beside = f'beside {mount.source}'  # nothing else tells which is which, so neither is known from before
+    parts = (kind, name, str(size), mark, views, beside)
     return ':'.join(parts).rstrip(':')
 
 

@@ -92,7 +92,9 @@ test_expect_success 'a copy of a drive is read as another drive, and when both a
 	mkdir -p both
 	mount -o loop,ro ext4.img both
 	at here copy.img ro chkfs-backup -n copy here 2>err
+	at here copy.img ro traced opened chkfs-backup -q -n ext4 both
 	umount both
+	! grep entry- opened || exit 1
 	grep "has the same UUID as ./dev/loop.*one is a copy of the other" err
 '
 test_expect_success 'a read-only image that was mended since is read again' '

@@ -344,6 +344,17 @@ def test_of_two_mounted_filesystems_with_one_uuid_neither_is_the_other(mountinfo
     assert len({alone.identity, first.identity, second.identity}) == 3
 
 
+def test_a_drive_whose_serial_number_is_known_stays_known_beside_its_copy(mountinfo, disk, monkeypatch):
+    disk('', 'U1')
+    monkeypatch.setattr(drive, 'mark', lambda source, found: f'serial={source}')
+    one, two = line('/', source='/dev/x'), line('/dev', source='/dev/y').replace('98:0', '98:1')
+    mountinfo(one)
+    alone = filesystem(b'/')
+    mountinfo(one, two)
+    beside = filesystem(b'/')
+    assert beside.twin == '/dev/y' and beside.identity == alone.identity != filesystem(b'/dev/x').identity
+
+
 def test_one_filesystem_mounted_twice_is_no_twin(mountinfo, disk):
     disk('', 'U1')
     mountinfo(line('/', source='/dev/x'), line('/dev', source='/dev/x'))
