@@ -15,9 +15,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import crew, endow, errors, holes, missing, mounts, quote, ranges, tree, walk, xattrs
+from chkfs import (
+    crew, endow, errors, fitting, holes, missing, mounts, naming, quote, ranges, target, tree, walk, xattrs,
+)  # fmt: skip
 from chkfs.descent import Descent, open_below
 from chkfs.objects import WHOLE_BYTES, Objects
+from chkfs.survey import Survey
+from chkfs.target import Target
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOPELESS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV))
@@ -29,6 +33,13 @@ RECURSION = ('symlink', 'skip', 'bind')  # what becomes of a directory that is a
 _BATCH_LINES = 2000
 _BATCH_BYTES = 1 << 20  # of paths
 _MANY_LINES = 2000  # from so many files on, workers are worth their start
+
+
+class Options(NamedTuple):
+    """How to restore."""
+
+    on_collision: str = fitting.RENAME  # with names that the target cannot hold, or cannot tell apart
+    transcoding: naming.Transcoding | None = None
 
 
 class _Attributes(NamedTuple):
@@ -113,6 +124,7 @@ class Checkout:
         keep: Callable[[str], None] = lambda line: None,
         recursion: str = 'symlink',
         inside: bytes = b'',
+        options: Options = Options(),
     ):
         self.files = 0
         self.bytes = 0
@@ -126,6 +138,8 @@ class Checkout:
         self._recursion, self._inside = recursion, inside
         self.binds: list[tuple[list[bytes], list[bytes]]] = []  # from, to
         self._top_fd = -1
+        self._options = options
+        self._fitting: fitting.Fitting | None = None  # where names may change
         self._path = b''  # of the directory at hand
         self._is_alone = False  # whether all is one entry that is no directory
         self._maker = Maker(objects, self._tick)
@@ -141,7 +155,16 @@ class Checkout:
         parent, name = os.path.split(os.path.abspath(destination))
         try:
             if entry.type == 'dir':
-                self._restore_directory(entry, _make_top(destination))
+                was_there = os.path.lexists(destination)
+                fd = _make_top(destination)
+                try:
+                    self._look_at_target(entry, destination, fd)
+                except BaseException:
+                    os.close(fd)
+                    if not was_there:
+                        os.rmdir(destination)
+                    raise
+                self._restore_directory(entry, fd)
             elif os.path.lexists(destination):
                 raise errors.Error(f"'{shown}' exists: remove it, or name a destination that does not")
             else:
@@ -157,6 +180,30 @@ class Checkout:
                     os.close(fd)
             if self._crew is not None:
                 self._crew.close()
+
+    def _look_at_target(self, top: tree.Entry, destination: bytes, fd: int) -> None:
+        """Finds out what the destination can hold, and says before anything is written what it cannot.
+
+        Only where it is limited, or names are to be rewritten, does that need a look at all of the trees.
+        """
+        found = None
+        try:
+            found = Target(destination, fd)
+            is_strict = self._options.on_collision == fitting.FAIL
+            if found.is_limited or self._options.transcoding:
+                self._fitting = fitting.Fitting(found, self._options.on_collision, self._options.transcoding)
+            if found.is_limited or self._options.transcoding and is_strict:
+                survey = Survey(self._objects, found, self._fitting, self._options.on_collision)
+                survey.look(top)
+                if is_strict and survey.first_change:
+                    raise errors.Error(f'{survey.first_change}; --on-collision=rename gives it another name')
+                for line in survey.lines():
+                    self._report(line)
+            if found.is_limited:
+                self._maker.distrust(found)
+        finally:
+            if found is not None:
+                found.close()
 
     def _restore_directory(self, top: tree.Entry, fd: int) -> None:
         self._top_fd = os.dup(fd)
@@ -205,7 +252,10 @@ class Checkout:
                 self._miss(path, f'could not be read when it was stored ({unread})')
             if entry.key is None:
                 raise errors.Damaged('a directory without a tree')
-            for line in tree.lines(self._objects.read('tree', entry.key)):
+            lines = tree.lines(self._objects.read('tree', entry.key))
+            if self._fitting is not None:
+                lines = self._fit(self._fitting.fit(lines), path)
+            for line in lines:
                 if ' type=file ' in line and 'hl:' not in line:
                     level.files.append(line)
                 else:
@@ -214,6 +264,21 @@ class Checkout:
             self._miss(path, error)
         level.below.reverse()
         return level
+
+    def _fit(self, fitted: fitting.Fitted, path: bytes) -> list[str]:
+        """The lines of a tree with the names that the target can hold; says what was changed."""
+        for name, what in fitted.misfits:
+            self._report(f"'{_shown(path, name)}': its {what} is not in the encodings named, and stays as it is")
+            self.unset[f'{what} in another encoding'] += 1
+        for name, new_name, line, reason in fitted.changes:
+            if new_name is None:
+                self._miss(path + b'/' + name if path else name, reason, line)
+                continue
+            self._report(f"'{_shown(path, name)}' restored as '{quote.readable(new_name)}': {reason}")
+            self.unset[missing.NAME] += 1
+            tags = f'{"," if " tags=" in line else " tags="}name:{quote.quote_tag(name)}'
+            self._keep(missing.format_line(path, line + tags, [missing.NAME]))
+        return fitted.lines
 
     def _sort_in(self, level: _Level, line: str, path: bytes) -> None:
         try:
@@ -389,6 +454,8 @@ class Checkout:
         """Links to the first name restored of the same file, if the filesystem can."""
         directory = open_below(self._top_fd, first[:-1])
         try:
+            if 'hard link' in (self._maker.lacks or ()):
+                raise OSError(errno.EPERM, 'the target cannot hold it')
             os.link(first[-1], entry.name, src_dir_fd=directory, dst_dir_fd=fd, follow_symlinks=False)
         except OSError as error:
             if error.errno not in _NO_HARD_LINK:
@@ -409,12 +476,17 @@ class Maker:
         self._objects, self._step = objects, step
         self._owner = os.geteuid(), os.getegid()  # of what we make
         self._target_found: str | None = None
+        self.lacks: set[str] | None = None  # kinds of entries that cannot be made; not None: nothing set is believed
 
     def reopened(self) -> 'Maker':
         """The same for another process."""
         found = copy.copy(self)
         found._objects, found._step = self._objects.reopened(), lambda: None
         return found
+
+    def distrust(self, target: Target) -> None:
+        """The target is a limited one: what it cannot make is not tried, and what was set is looked at again."""
+        self.lacks = target.lacks
 
     def expect_any_owner(self) -> None:
         """What owners are set of may belong to anybody so far."""
@@ -505,6 +577,8 @@ class Maker:
     def make_other(self, fd: int, path: bytes, entry: tree.Entry, names: list[bytes], outcome: Outcome) -> None:
         """A symlink, device, fifo or socket; for a directory that is another one again, a symlink to that."""
         attributes, kind = self.attributes(entry, fd), entry.type
+        if self.lacks and ('link' if kind == 'dir' else kind) in self.lacks:
+            raise errors.Error('the target cannot hold it')
         if kind == 'link' and entry.tag('ntfs.reparse') is not None and self._target(fd) == endow.NTFS_3G:
             endow.make_reparse_point(fd, entry)
         elif kind == 'link':
@@ -626,6 +700,8 @@ class Maker:
             outcome.cannot_set('time', path, error)
         if tags:
             endow.set_last(fd, self._target(fd), tags, self._read_value, fail)
+        if self.lacks is not None:
+            self._look_again(os.fstat(fd), attributes, path, outcome)
 
     def _set_by_name(self, fd: int, entry: tree.Entry, attributes: tuple, path: bytes, outcome: Outcome) -> None:
         """The same for what cannot be opened.  Nobody else may write into the directory yet: the name is safe."""
@@ -648,6 +724,27 @@ class Maker:
         except (OSError, OverflowError, errors.Damaged) as error:
             outcome.cannot_set('time', path, error)
         endow.set_last(target, self._target(fd), tags, self._read_value, fail)
+        if self.lacks is not None:
+            status = os.stat(entry.name, dir_fd=fd, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                attributes = None, *attributes[1:]
+            self._look_again(status, attributes, path, outcome)
+
+    def _look_again(self, status: os.stat_result, attributes: tuple, path: bytes, outcome: Outcome) -> None:
+        """Says what was set in vain: some filesystems take everything, and keep nothing."""
+        mode, uid, gid, time_ns = attributes[:4]
+        found = {
+            'owner': uid in (-1, status.st_uid) and gid in (-1, status.st_gid),
+            'mode': mode in (None, stat.S_IMODE(status.st_mode)) or 'set-id bit' in outcome.lacks,
+            'time': time_ns in (None, status.st_mtime_ns),
+        }
+        for kind, is_set in found.items():
+            if not is_set and kind not in outcome.lacks:
+                outcome.cannot_set(kind, path, 'the target does not keep it')
+
+
+def _shown(path: bytes, name: bytes) -> str:
+    return quote.readable(path + b'/' + name if path else name)
 
 
 def _file_of(entry: tree.Entry, hard_link: str) -> tuple[str, str]:
@@ -669,15 +766,16 @@ def _make_top(destination: bytes) -> int:
     """A descriptor of an empty directory that is ours: nobody else can get into it until its owner and mode are set."""
     try:
         os.mkdir(destination, 0o700)
-        is_private = True
+        is_new = is_private = True
     except FileExistsError:
-        is_private = False
-    if not os.path.isdir(destination) or os.listdir(destination):
+        is_new = is_private = False
+    if not os.path.isdir(destination) or not _is_empty(destination):
         raise _not_empty(destination)
     fd = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        target.remove_remains(fd)
         if not _gives_our_owner(fd):
-            is_ours = os.fstat(fd).st_uid == os.geteuid()
+            is_ours = is_new or os.fstat(fd).st_uid == os.geteuid()  # new: where all belongs to whoever mounted it
             with contextlib.suppress(OSError) if is_ours else contextlib.nullcontext():
                 os.fchown(fd, os.geteuid(), os.getegid())
             is_private = False
@@ -689,6 +787,11 @@ def _make_top(destination: bytes) -> int:
     except BaseException:
         os.close(fd)
         raise
+
+
+def _is_empty(destination: bytes) -> bool:
+    """But for what a dead run tried there."""
+    return all(name.startswith(target.PREFIX) for name in os.listdir(destination))
 
 
 def _gives_our_owner(fd: int) -> bool:

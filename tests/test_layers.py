@@ -15,13 +15,15 @@ LAYERS = [
     ['snapshot', 'missing'],
     ['publish', 'codec', 'chunker', 'descent', 'metadata', 'endow', 'drive', 'exclude', 'crew', 'claims', 'patience'],
     ['pack', 'rescue', 'holes', 'mounts', 'watch'],
+    ['target'],
+    ['fitting'],
     ['cache', 'again'],
     ['objects'],
     ['writer'],
     ['scan', 'walk', 'salvage'],
     ['contents'],
     ['earlier'],
-    ['reader'],
+    ['reader', 'survey'],
     ['ingest', 'checkout'],
     ['apply'],
     ['refs'],
@@ -146,6 +148,7 @@ def test_only_publish_renames_and_syncs():
         allowed = {
             'publish': {'os.rename', 'os.fsync'},
             'checkout': {'os.link'},
+            'target': {'os.link'},
             'apply': {'os.link', 'os.rename'},  # in a directory that was restored
         }
         assert found <= allowed.get(module, set()), module
@@ -157,5 +160,6 @@ def test_only_publish_removes_files_of_a_store():
         with open(path) as file:
             source = file.read()
         used = {name for name in ('os.unlink', 'os.remove', 'os.rmdir', 'os.truncate', 'rmtree') if name in source}
-        allowed = {'publish': {'os.unlink', 'os.rmdir'}, 'cache': {'os.unlink'}, 'checkout': {'os.unlink'}}
+        both = {'os.unlink', 'os.rmdir'}
+        allowed = {'publish': both, 'cache': {'os.unlink'}, 'checkout': both, 'target': both}
         assert used <= allowed.get(module, set()), module

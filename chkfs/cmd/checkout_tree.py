@@ -3,9 +3,10 @@
 import os
 import shlex
 
-from chkfs import checkout, cli, errors, missing, quote, revision
+from chkfs import checkout, cli, errors, fitting, missing, naming, quote, revision
 
-USAGE = 'chkfs-checkout-tree [-qv] [--missing FILE] [--recursion HOW] TREEISH[:PATH] DEST'
+USAGE = """chkfs-checkout-tree [-qv] [--missing FILE] [--recursion HOW] [--on-collision HOW]
+                           [--name-encoding FROM:TO] TREEISH[:PATH] DEST"""
 
 
 def options(parser):
@@ -13,11 +14,16 @@ def options(parser):
     parser.add_argument('--missing', metavar='FILE', help='list there what could not be set, not beside DEST')
     parser.add_argument('--recursion', metavar='HOW', choices=checkout.RECURSION, default='symlink',
                         help='what a directory that is another one again becomes: symlink, skip, bind')  # fmt: skip
+    parser.add_argument('--on-collision', metavar='HOW', choices=fitting.ON_COLLISION, default=fitting.RENAME,
+                        help='what names that DEST cannot hold or tell apart meet: rename, skip, fail')  # fmt: skip
+    parser.add_argument('--name-encoding', metavar='FROM:TO', help='rewrite names from one encoding to another')
     parser.add_argument('treeish', metavar='TREEISH[:PATH]', help='a tree, a snapshot, or a part of one; see chkfs(7)')
     parser.add_argument('destination', metavar='DEST', help='becomes the thing restored: absent, or an empty directory')
 
 
 def run(args):
+    transcoding = naming.Transcoding(args.name_encoding) if args.name_encoding is not None else None
+    settings = checkout.Options(args.on_collision, transcoding)
     store = cli.open_store(args)
     target = revision.tree_of(store, args.treeish)
     entry = target.entry
@@ -30,7 +36,8 @@ def run(args):
     destination = os.fsencode(args.destination)
     lacking = missing.File(destination, args.missing and os.fsencode(args.missing))
     detail = report if args.verbose else lambda line: None
-    work = checkout.Checkout(store.objects, report, detail, progress, lacking.add, args.recursion, target.path)
+    talk = report, detail, progress, lacking.add
+    work = checkout.Checkout(store.objects, *talk, args.recursion, target.path, settings)
     try:
         work.restore(entry, destination)
     except errors.Interrupted:
