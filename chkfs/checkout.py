@@ -16,7 +16,21 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chkfs import (
-    crew, endow, errors, fitting, holes, missing, mounts, naming, quote, ranges, target, tree, walk, xattrs,
+    crew,
+    endow,
+    errors,
+    fitting,
+    holes,
+    missing,
+    mounts,
+    naming,
+    ownership,
+    quote,
+    ranges,
+    target,
+    tree,
+    walk,
+    xattrs,
 )  # fmt: skip
 from chkfs.descent import Descent, open_below
 from chkfs.objects import WHOLE_BYTES, Objects
@@ -28,6 +42,7 @@ _HOPELESS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno
 _NO_HARD_LINK = frozenset((errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV))
 _NO_MODES = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS))  # what filesystems without them say
 _SET_ID = stat.S_ISUID | stat.S_ISGID
+_ANY_OWNER = -1, -1
 _MOST_ZEROS = 256 << 20  # bytes of holes that are hashed to verify a whole file; of one with more, its pieces only
 RECURSION = ('symlink', 'skip', 'bind')  # what becomes of a directory that is another one again
 _BATCH_LINES = 2000
@@ -40,6 +55,7 @@ class Options(NamedTuple):
 
     on_collision: str = fitting.RENAME  # with names that the target cannot hold, or cannot tell apart
     transcoding: naming.Transcoding | None = None
+    owners: ownership.Ownership | None = None  # None: by number
 
 
 class _Attributes(NamedTuple):
@@ -142,7 +158,7 @@ class Checkout:
         self._fitting: fitting.Fitting | None = None  # where names may change
         self._path = b''  # of the directory at hand
         self._is_alone = False  # whether all is one entry that is no directory
-        self._maker = Maker(objects, self._tick)
+        self._maker = Maker(objects, self._tick, options.owners)
         self._crew: crew.Crew | None = None
         # the batch: (path, lines, attributes or None, its own line) of each descriptor
         self._parts: list[tuple[bytes, list[str], tuple | None, str]] = []
@@ -189,6 +205,8 @@ class Checkout:
         found = None
         try:
             found = Target(destination, fd)
+            if self._options.owners is not None and self._options.owners.is_me:
+                found.lacks.discard('owner')
             is_strict = self._options.on_collision == fitting.FAIL
             if found.is_limited or self._options.transcoding:
                 self._fitting = fitting.Fitting(found, self._options.on_collision, self._options.transcoding)
@@ -471,9 +489,14 @@ class Checkout:
 class Maker:
     """Creates entries in open directories and sets their attributes; used by the parent and by its workers."""
 
-    def __init__(self, objects: Objects, step: Callable[[], None] = lambda: None):
+    def __init__(
+        self,
+        objects: Objects,
+        step: Callable[[], None] = lambda: None,
+        owners: ownership.Ownership | None = None,
+    ):
         """step is called for each chunk of a file, and may raise Interrupted."""
-        self._objects, self._step = objects, step
+        self._objects, self._step, self._owners = objects, step, owners
         self._owner = os.geteuid(), os.getegid()  # of what we make
         self._target_found: str | None = None
         self.lacks: set[str] | None = None  # kinds of entries that cannot be made; not None: nothing set is believed
@@ -490,7 +513,7 @@ class Maker:
 
     def expect_any_owner(self) -> None:
         """What owners are set of may belong to anybody so far."""
-        self._owner = -1, -1
+        self._owner = _ANY_OWNER
 
     def make(self, parts: list[tuple[bytes, list[str], tuple | None, str]], fds: list[int]) -> tuple:
         """For each directory descriptor: (its path, the lines of files to create, what to set on it then, its line)."""
@@ -520,7 +543,11 @@ class Maker:
                 return
             _, mode, uid, gid, size, time_ns, key = plain
             data = self._objects.view('blob', key)
-            self._create(fd, found.name, (data,), (mode, uid, gid, time_ns, ()), path, outcome)
+            if self._owners is None:
+                attributes = mode, uid, gid, time_ns, ()
+            else:
+                attributes = self.attributes(tree.parse_line(line), fd)
+            self._create(fd, found.name, (data,), attributes, path, outcome)
             self._count(size, len(data), path, outcome)
         except errors.Interrupted:
             raise
@@ -530,6 +557,10 @@ class Maker:
     def attributes(self, entry: tree.Entry, fd: int) -> _Attributes:
         """What to set on an entry below fd.  Raises Damaged."""
         mode, uid, gid = entry.mode, entry.uid, entry.gid
+        if self._owners is not None:
+            uid, gid = self._owners.numbers(entry)
+            if self._owners.is_me and mode is not None and (entry.uid, entry.gid) != (os.geteuid(), os.getegid()):
+                mode &= ~_SET_ID  # which must not come back under another owner
         return _Attributes(
             None if mode is None else mode & 0o7777,
             -1 if uid is None else uid,
@@ -679,7 +710,7 @@ class Maker:
         """Owner, then mode (which a change of owner clears), then the rest, of something open."""
         mode, uid, gid, time_ns, tags = attributes
         has_owner = True
-        if (uid, gid) != self._owner:
+        if (uid, gid) != self._owner and (uid, gid) != _ANY_OWNER:
             try:
                 os.fchown(fd, uid, gid)
             except (OSError, OverflowError) as error:
@@ -708,7 +739,7 @@ class Maker:
         mode, uid, gid, time_ns, tags = attributes
         target, fail = xattrs.path_below(fd, entry.name), _failing(outcome, path)
         try:
-            if (uid, gid) != self._owner:
+            if (uid, gid) != self._owner and (uid, gid) != _ANY_OWNER:
                 os.chown(entry.name, uid, gid, dir_fd=fd, follow_symlinks=False)
         except (OSError, OverflowError) as error:
             mode = _without_owner(mode, path, error, outcome)

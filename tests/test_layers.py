@@ -12,7 +12,7 @@ LAYERS = [
     ['errors', 'statx', 'xattrs', 'flags', 'dos'],
     ['key', 'quote', 'number', 'ntfs'],
     ['tree', 'piecelist', 'ranges', 'naming'],
-    ['snapshot', 'missing'],
+    ['snapshot', 'missing', 'ownership'],
     ['publish', 'codec', 'chunker', 'descent', 'metadata', 'endow', 'drive', 'exclude', 'crew', 'claims', 'patience'],
     ['pack', 'rescue', 'holes', 'mounts', 'watch'],
     ['target'],

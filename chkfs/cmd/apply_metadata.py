@@ -2,20 +2,22 @@
 
 import os
 
-from chkfs import apply, checkout, cli, errors, missing
+from chkfs import apply, checkout, cli, errors, missing, ownership
 
-USAGE = 'chkfs-apply-metadata [-q] FILE DEST'
+USAGE = 'chkfs-apply-metadata [-q] [--owner WHOSE] FILE DEST'
 
 
 def options(parser):
     parser.add_argument('-q', '--quiet', action='store_true', help='say nothing but problems')
+    parser.add_argument('--owner', metavar='WHOSE', help='numeric (default), keep (by name), me, or map:FILE')
     parser.add_argument('file', metavar='FILE', help='what chkfs-restore wrote beside DEST: DEST.chkfs-missing.mtree')
     parser.add_argument('destination', metavar='DEST', help='the directory that was restored, wherever it is now')
 
 
 def run(args):
     report = cli.reporter(args)
-    work = apply.Apply(checkout.Maker(_Objects(args)), report)
+    owners = ownership.parse(args.owner) if args.owner else None
+    work = apply.Apply(checkout.Maker(_Objects(args), owners=owners), report)
     work.run(missing.entries(os.fsencode(args.file)), os.fsencode(args.destination))
     if work.problems:
         report(f'{work.problems} things could not be set')

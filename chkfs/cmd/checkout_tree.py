@@ -3,10 +3,10 @@
 import os
 import shlex
 
-from chkfs import checkout, cli, errors, fitting, missing, naming, quote, revision
+from chkfs import checkout, cli, errors, fitting, missing, naming, ownership, quote, revision
 
 USAGE = """chkfs-checkout-tree [-qv] [--missing FILE] [--recursion HOW] [--on-collision HOW]
-                           [--name-encoding FROM:TO] TREEISH[:PATH] DEST"""
+                           [--name-encoding FROM:TO] [--owner WHOSE] TREEISH[:PATH] DEST"""
 
 
 def options(parser):
@@ -17,13 +17,15 @@ def options(parser):
     parser.add_argument('--on-collision', metavar='HOW', choices=fitting.ON_COLLISION, default=fitting.RENAME,
                         help='what names that DEST cannot hold or tell apart meet: rename, skip, fail')  # fmt: skip
     parser.add_argument('--name-encoding', metavar='FROM:TO', help='rewrite names from one encoding to another')
+    parser.add_argument('--owner', metavar='WHOSE', help='numeric (default), keep (by name), me, or map:FILE')
     parser.add_argument('treeish', metavar='TREEISH[:PATH]', help='a tree, a snapshot, or a part of one; see chkfs(7)')
     parser.add_argument('destination', metavar='DEST', help='becomes the thing restored: absent, or an empty directory')
 
 
 def run(args):
     transcoding = naming.Transcoding(args.name_encoding) if args.name_encoding is not None else None
-    settings = checkout.Options(args.on_collision, transcoding)
+    owners = ownership.parse(args.owner) if args.owner not in (None, ownership.NUMERIC) else None
+    settings = checkout.Options(args.on_collision, transcoding, owners)
     store = cli.open_store(args)
     target = revision.tree_of(store, args.treeish)
     entry = target.entry
@@ -34,7 +36,7 @@ def run(args):
     report = cli.reporter(args)
     progress = cli.Progress(args)
     destination = os.fsencode(args.destination)
-    lacking = missing.File(destination, args.missing and os.fsencode(args.missing))
+    lacking = missing.File(destination, args.missing and os.fsencode(args.missing), _applying(args))
     detail = report if args.verbose else lambda line: None
     talk = report, detail, progress, lacking.add
     work = checkout.Checkout(store.objects, *talk, args.recursion, target.path, settings)
@@ -51,7 +53,7 @@ def run(args):
         report(f'{work.missing} entries were not restored')
     if work.damaged:
         report(f'{work.damaged} files are damaged: they could not be read wholly when they were stored')
-    _say_what_is_missing(lacking, destination, report)
+    _say_what_is_missing(lacking, destination, _applying(args), report)
     if work.binds and not args.quiet:
         cli.say(f'{len(work.binds)} directories are bind mounts: umount -R before you remove them')
     if not args.quiet:
@@ -59,9 +61,14 @@ def run(args):
     return errors.PARTIAL if work.missing or work.damaged or work.unset else errors.DONE
 
 
-def _say_what_is_missing(lacking, destination, report):
+def _applying(args):
+    """The command that sets what is missing."""
+    return f'chkfs-apply-metadata --owner {shlex.quote(args.owner)}' if args.owner else 'chkfs-apply-metadata'
+
+
+def _say_what_is_missing(lacking, destination, command, report):
     if lacking.problem:
         report(f'{lacking.problem}; --missing names another place for the list of what is missing')
     elif lacking.lines:
         words = (shlex.quote(quote.readable(path)) for path in (lacking.path, destination))
-        report(f'to set what is missing, as root: chkfs-apply-metadata {" ".join(words)}')
+        report(f'to set what is missing, as root: {command} {" ".join(words)}')
