@@ -9,6 +9,7 @@ open to their owner only.
 import contextlib
 import copy
 import errno
+import functools
 import os
 import stat
 from collections import Counter
@@ -27,11 +28,12 @@ from chkfs import (
     ownership,
     quote,
     ranges,
+    reflink,
     target,
     tree,
     walk,
     xattrs,
-)  # fmt: skip
+)
 from chkfs.descent import Descent, open_below
 from chkfs.objects import WHOLE_BYTES, Objects
 from chkfs.survey import Survey
@@ -42,6 +44,8 @@ _HOPELESS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno
 _NO_HARD_LINK = frozenset((errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV))
 _NO_MODES = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS))  # what filesystems without them say
 _SET_ID = stat.S_ISUID | stat.S_ISGID
+_NO_SHARING = frozenset((errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.ENOSYS))
+_SHARED_FROM = 128 << 10  # bytes: smaller objects lie in packs
 _ANY_OWNER = -1, -1
 _MOST_ZEROS = 256 << 20  # bytes of holes that are hashed to verify a whole file; of one with more, its pieces only
 RECURSION = ('symlink', 'skip', 'bind')  # what becomes of a directory that is another one again
@@ -56,6 +60,7 @@ class Options(NamedTuple):
     on_collision: str = fitting.RENAME  # with names that the target cannot hold, or cannot tell apart
     transcoding: naming.Transcoding | None = None
     owners: ownership.Ownership | None = None  # None: by number
+    reflink: bool = False  # share blocks with the store where both are on a filesystem that can
 
 
 class _Attributes(NamedTuple):
@@ -158,7 +163,7 @@ class Checkout:
         self._fitting: fitting.Fitting | None = None  # where names may change
         self._path = b''  # of the directory at hand
         self._is_alone = False  # whether all is one entry that is no directory
-        self._maker = Maker(objects, self._tick, options.owners)
+        self._maker = Maker(objects, self._tick, options.owners, options.reflink)
         self._crew: crew.Crew | None = None
         # the batch: (path, lines, attributes or None, its own line) of each descriptor
         self._parts: list[tuple[bytes, list[str], tuple | None, str]] = []
@@ -494,9 +499,11 @@ class Maker:
         objects: Objects,
         step: Callable[[], None] = lambda: None,
         owners: ownership.Ownership | None = None,
+        reflink: bool = False,
     ):
         """step is called for each chunk of a file, and may raise Interrupted."""
         self._objects, self._step, self._owners = objects, step, owners
+        self._shares_blocks = reflink
         self._owner = os.geteuid(), os.getegid()  # of what we make
         self._target_found: str | None = None
         self.lacks: set[str] | None = None  # kinds of entries that cannot be made; not None: nothing set is believed
@@ -538,7 +545,8 @@ class Maker:
             found = plain or tree.parse_line(line)
             tree.check_name(found.name)
             path = directory + b'/' + found.name if directory else found.name
-            if plain is None or plain.size > WHOLE_BYTES or self._target(fd) == endow.NTFS_3G:
+            is_plain = plain is not None and plain.size <= WHOLE_BYTES and self._target(fd) != endow.NTFS_3G
+            if not is_plain or self._shares_blocks and plain.size >= _SHARED_FROM:
                 self.make_file(fd, path, plain and tree.parse_line(line) or found, outcome)
                 return
             _, mode, uid, gid, size, time_ns, key = plain
@@ -585,7 +593,12 @@ class Maker:
         data = self._ranges(entry, 'data', path, outcome)
         holes_bytes = 0 if data is None else (entry.size or 0) - ranges.total(data)
         chunks = self._objects.chunks('blob', entry.key, whole=holes_bytes <= _MOST_ZEROS)
-        size = self._create(fd, entry.name, chunks, self.attributes(entry, fd), path, outcome, data)
+        fill = None
+        if data is not None:
+            fill = functools.partial(self._fill, chunks=chunks, data=data)
+        elif self._shares_blocks:
+            fill = functools.partial(self._share, chunks=chunks, key=entry.key)
+        size = self._create(fd, entry.name, chunks, self.attributes(entry, fd), path, outcome, fill)
         self._count(entry.size, size, path, outcome)
         damaged = self._ranges(entry, 'damaged', path, outcome)
         if damaged:
@@ -666,22 +679,14 @@ class Maker:
         attributes: tuple,
         path: bytes,
         outcome: Outcome,
-        data: ranges.Ranges | None = None,
+        fill: Callable[[int], int] | None = None,
     ) -> int:
-        """Gives the size in bytes.  data: where the file is no hole, if it has any."""
-        size, file = 0, os.open(name, _CREATE, 0o600, dir_fd=fd)
+        """Gives the size in bytes.  fill writes the contents, if not simply the chunks, and gives it."""
+        file = os.open(name, _CREATE, 0o600, dir_fd=fd)
         try:
             if attributes[-1]:
                 endow.set_before_contents(file, attributes[-1])
-            if data is not None:
-                size = self._fill(file, chunks, data)
-                chunks = ()
-            for chunk in chunks:
-                self._step()
-                size += len(chunk)
-                written = os.write(file, chunk)
-                while written < len(chunk):
-                    written += os.write(file, memoryview(chunk)[written:])
+            size = self._write(file, chunks) if fill is None else fill(file)
             self._set_open(file, attributes, path, outcome)
             return size
         except BaseException:
@@ -690,6 +695,30 @@ class Maker:
             raise
         finally:
             os.close(file)
+
+    def _write(self, file: int, chunks) -> int:
+        size = 0
+        for chunk in chunks:
+            self._step()
+            size += len(chunk)
+            written = os.write(file, chunk)
+            while written < len(chunk):
+                written += os.write(file, memoryview(chunk)[written:])
+        return size
+
+    def _share(self, file: int, chunks, key: str) -> int:
+        """Has the file share the blocks of an object that is a plain file; else writes it."""
+        source = self._objects.plain_file('blob', key)
+        try:
+            if source is not None:
+                return reflink.share(file, source, key)
+        except OSError as error:
+            self._shares_blocks = error.errno not in _NO_SHARING
+        except errors.Damaged:
+            pass  # another copy may be whole
+        os.ftruncate(file, 0)
+        os.lseek(file, 0, os.SEEK_SET)
+        return self._write(file, chunks)
 
     def _fill(self, file: int, chunks, data: ranges.Ranges) -> int:
         """Writes a sparse file; gives its size.

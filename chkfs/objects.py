@@ -235,6 +235,10 @@ class Objects:
             raise errors.Damaged(f"{type} '{key}' is damaged: {'; '.join(dict.fromkeys(problems))}")
         raise errors.NotFound(f"no {type} '{key}' in the store")
 
+    def plain_file(self, type: str, key: str) -> bytes | None:
+        """The path of a file that holds the very bytes of an object, if it has one; not verified."""
+        return self._loose(type, key).get('') if self._has_loose(type, key) else None
+
     def look_again(self) -> bool:
         """Somebody may have added, packed or moved what was not found."""
         self.reload()

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from chkfs import checkout, errors, holes, key, mounts, ranges, tree
+from chkfs import checkout, errors, holes, key, mounts, ranges, reflink, tree
 from chkfs import store as stores
 
 OLD = 10**18
@@ -986,3 +986,47 @@ def test_a_hard_link_tag_that_lies_does_not_give_a_file_the_contents_of_another(
     put(store, 'blob', b'one', b'two')
     restored = restore(make(file_line('a', b'one', rest=' tags=hl:a'), file_line('b', b'two', rest=' tags=hl:a')))
     assert (restored.read(b'a'), restored.read(b'b')) == (b'one', b'two')
+
+
+# ---- sharing blocks ----
+
+
+class Shared:
+    """What is asked of reflink, and what it answers."""
+
+    def __init__(self, monkeypatch, answer):
+        self.asked, self._answer = [], answer
+        monkeypatch.setattr(reflink, 'share', self)
+
+    def __call__(self, file, source, found):
+        self.asked.append(source)
+        if isinstance(self._answer, BaseException):
+            os.write(file, b'half')
+            raise self._answer
+        os.write(file, read_file(source))
+        return os.stat(source).st_size
+
+
+@pytest.mark.parametrize(
+    'answer, times',
+    [
+        (None, 2),
+        (OSError(errno.EOPNOTSUPP, 'no'), 1),
+        (OSError(errno.EXDEV, 'no'), 1),
+        (OSError(errno.EINVAL, 'not this one'), 2),
+        (errors.Damaged('not what its name says'), 2),
+    ],
+)
+def test_blocks_are_shared_of_plain_files_only_and_else_all_is_written(
+    backup, store, source, tmp_path, monkeypatch, tree_on_disk, answer, times
+):
+    write(source, b'one', data=os.urandom(300 << 10))
+    write(source, b'two', data=os.urandom(300 << 10))
+    write(source, b'small', data=b'small')
+    write(source, b'packed', data=b'text' * 100_000)
+    touch_everything(source)
+    shared = Shared(monkeypatch, answer)
+    work = checkout.Checkout(store.objects, options=checkout.Options(reflink=True))
+    work.restore(backup(source).root, os.fsencode(tmp_path / 'out'))
+    assert tree_on_disk(os.fsencode(tmp_path / 'out')) == tree_on_disk(source)
+    assert len(shared.asked) == times and work.missing == 0

@@ -14,7 +14,7 @@ LAYERS = [
     ['tree', 'piecelist', 'ranges', 'naming'],
     ['snapshot', 'missing', 'ownership'],
     ['publish', 'codec', 'chunker', 'descent', 'metadata', 'endow', 'drive', 'exclude', 'crew', 'claims', 'patience'],
-    ['pack', 'rescue', 'holes', 'mounts', 'watch'],
+    ['pack', 'rescue', 'holes', 'mounts', 'watch', 'reflink'],
     ['target'],
     ['fitting'],
     ['cache', 'again'],

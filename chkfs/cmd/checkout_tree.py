@@ -6,7 +6,7 @@ import shlex
 from chkfs import checkout, cli, errors, fitting, missing, naming, ownership, quote, revision
 
 USAGE = """chkfs-checkout-tree [-qv] [--missing FILE] [--recursion HOW] [--on-collision HOW]
-                           [--name-encoding FROM:TO] [--owner WHOSE] TREEISH[:PATH] DEST"""
+                           [--name-encoding FROM:TO] [--owner WHOSE] [--reflink] TREEISH[:PATH] DEST"""
 
 
 def options(parser):
@@ -18,6 +18,7 @@ def options(parser):
                         help='what names that DEST cannot hold or tell apart meet: rename, skip, fail')  # fmt: skip
     parser.add_argument('--name-encoding', metavar='FROM:TO', help='rewrite names from one encoding to another')
     parser.add_argument('--owner', metavar='WHOSE', help='numeric (default), keep (by name), me, or map:FILE')
+    parser.add_argument('--reflink', action='store_true', help='share blocks with the store, on btrfs and xfs')
     parser.add_argument('treeish', metavar='TREEISH[:PATH]', help='a tree, a snapshot, or a part of one; see chkfs(7)')
     parser.add_argument('destination', metavar='DEST', help='becomes the thing restored: absent, or an empty directory')
 
@@ -25,7 +26,7 @@ def options(parser):
 def run(args):
     transcoding = naming.Transcoding(args.name_encoding) if args.name_encoding is not None else None
     owners = ownership.parse(args.owner) if args.owner not in (None, ownership.NUMERIC) else None
-    settings = checkout.Options(args.on_collision, transcoding, owners)
+    settings = checkout.Options(args.on_collision, transcoding, owners, args.reflink)
     store = cli.open_store(args)
     target = revision.tree_of(store, args.treeish)
     entry = target.entry
