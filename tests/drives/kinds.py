@@ -247,9 +247,11 @@ def _kept_holes(kept: Kept, path: bytes):
 
 
 def _ranges(text: str):
-    for part in text.split('+') if text else []:
+    """0-0 is that of a file without any."""
+    for part in text.split('+'):
         start, _, end = part.partition('-')
-        yield int(start), int(end)
+        if start != end:
+            yield int(start), int(end)
 
 
 def _xattrs(*prefixes: str) -> Callable:
