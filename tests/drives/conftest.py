@@ -1,10 +1,12 @@
 """Takes each drive on the whole way, once for all tests: made, mounted, backed up, restored, mounted elsewhere."""
 
+import copy
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from typing import NamedTuple
 
@@ -20,8 +22,9 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(chkfs.__file__)))
 TARGET = drives.Drive(
     'target', ['mkfs.ext4'], lambda image: None, ['mount', '-o', 'loop,noatime', '{image}', '{point}']
 )
-TOOLS = ['getfattr', 'getfacl', 'setfacl', 'lsattr', 'rsync', 'strace']
+TOOLS = ['getfattr', 'getfacl', 'setfacl', 'lsattr', 'rsync', 'strace', 'setpriv']
 READING = 'read,pread64,preadv,preadv2,mmap'  # system calls
+SOMEBODY = 65534  # a user, and a group
 GRAIN_SECONDS = 2.1  # of the times of FAT
 
 
@@ -37,12 +40,23 @@ class Commands:
     """Runs the commands of chkfs as a user does; locale: what LC_ALL is."""
 
     def __init__(self, scratch: str):
-        self.store = os.path.join(scratch, 'store')
+        self.store, self._prefix = os.path.join(scratch, 'store'), []
         self._environment = {
             'PATH': os.pathsep.join([os.path.join(TOP, 'bin'), os.path.dirname(sys.executable), os.environ['PATH']]),
             'HOME': os.path.join(scratch, 'home'),
             'CHKFS_STORE': self.store,
         }
+
+    def as_somebody(self) -> 'Commands':
+        """For an ordinary user, with a copy of the store that is theirs."""
+        other = copy.copy(self)
+        other._prefix = ['setpriv', f'--reuid={SOMEBODY}', f'--regid={SOMEBODY}', '--clear-groups']
+        other.store = self.store + '.somebody'
+        shutil.copytree(self.store, other.store)
+        drives.run('chown', '-R', f'{SOMEBODY}:{SOMEBODY}', other.store)
+        home = {'HOME': other.store, 'CHKFS_STORE': other.store}
+        other._environment = {**self._environment, **home}
+        return other
 
     def run(self, *words: str, locale: str = 'C.UTF-8', trace: str = '') -> Said:
         tracing = [
@@ -57,7 +71,7 @@ class Commands:
             trace,
         ]
         done = subprocess.run(
-            [*(tracing if trace else []), *words],
+            [*self._prefix, *(tracing if trace else []), *words],
             env={**self._environment, 'LC_ALL': locale},
             capture_output=True,
             encoding='utf-8',
@@ -79,6 +93,16 @@ def listing(top: bytes, command: str, of: str = '') -> bytes:
     """What a command prints of everything below a directory, in an order that is the same on each filesystem."""
     text = f'find . {of} -print0 | LC_ALL=C sort -z | xargs -0r {command}'
     return subprocess.run(['sh', '-c', text], cwd=top, capture_output=True).stdout
+
+
+def listings(top: bytes) -> dict[str, bytes]:
+    """What each command prints of a directory."""
+    regular = r'\( -type f -o -type d \)'
+    return {
+        'getfattr': _without_copies(listing(top, 'getfattr -h -d -m - -e hex --')),
+        'getfacl': listing(top, 'getfacl -n -P --', of=r'\! -type l'),
+        'lsattr': _flags_only(listing(top, 'lsattr -d --', of=regular)),
+    }
 
 
 def _without_copies(listing: bytes) -> bytes:
@@ -105,10 +129,10 @@ class Journey:
         with drives.mounted(drive, self.image, os.path.join(scratch, 'here')) as top:
             self.seen = Look(top)
             self.first = self.commands.run('chkfs-backup', '-n', 'drive', os.fsdecode(top))
-            self.restored = self.commands.run('chkfs-restore', 'drive', self.restored_to, locale='C')
+            self.restored = self.commands.run('chkfs-restore', 'drive', self.restored_to, locale='no_SUCH')
             self.found = Look(os.fsencode(self.restored_to))
             self.differences = differences(top, os.fsencode(self.restored_to))
-            self.listings = [self._listings(directory) for directory in (top, os.fsencode(self.restored_to))]
+            self.listings = [listings(directory) for directory in (top, os.fsencode(self.restored_to))]
         trace = os.path.join(scratch, 'trace')
         with drives.mounted(drive, self.image, os.path.join(scratch, 'else', 'where')) as top:
             self.second = self.commands.run('chkfs-backup', '-n', 'drive', os.fsdecode(top), locale='C', trace=trace)
@@ -121,14 +145,6 @@ class Journey:
             with drives.mounted(drive, self.back_image, os.path.join(scratch, 'back')) as top:
                 self.back = Look(top)
         self.kept = Kept(stores.Store(os.fsencode(self.commands.store)), 'drive~1')
-
-    def _listings(self, top: bytes) -> dict[str, bytes]:
-        regular = r'\( -type f -o -type d \)'
-        return {
-            'getfattr': _without_copies(listing(top, 'getfattr -h -d -m - -e hex --')),
-            'getfacl': listing(top, 'getfacl -n -P --', of=r'\! -type l'),
-            'lsattr': _flags_only(listing(top, 'lsattr -d --', of=regular)),
-        }
 
     def _reads(self, trace: str, top: bytes) -> list[str]:
         """The calls that read a file of the drive."""
@@ -148,13 +164,21 @@ class Journey:
 
 
 @pytest.fixture(scope='session')
-def scratch(tmp_path_factory):
-    """A directory that is empty again afterwards, images being big; nothing is mounted below it then."""
-    path = tmp_path_factory.mktemp('drives')
-    yield str(path)
-    left = [line for line in open('/proc/self/mountinfo') if str(path) in line]
-    shutil.rmtree(path)
+def scratch():
+    """A directory in which everybody may look, and which is gone afterwards; nothing is mounted below it then."""
+    path = tempfile.mkdtemp(prefix='chkfs-drives.')
+    os.chmod(path, 0o755)
+    yield path
+    with open('/proc/self/mountinfo') as file:
+        left = [line for line in file if path in line]
     assert not left, left
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def tools():
+    """What tests compare directories with: differences(one, other), listings(one)."""
+    return differences, listings
 
 
 @pytest.fixture(scope='session')

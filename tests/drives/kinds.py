@@ -156,7 +156,11 @@ def _kept_contents(kept: Kept, path: bytes):
 
 def _other_bytes(look: Look, path: bytes):
     """Names that are no UTF-8."""
-    return path if quoting.encoding(os.path.basename(path)) == 'unknown' else None
+    try:
+        os.path.basename(path).decode()
+        return None
+    except UnicodeDecodeError:
+        return path
 
 
 def _kept_other_bytes(kept: Kept, path: bytes):

@@ -1,5 +1,6 @@
 """Real images of ext4, xfs, btrfs, squashfs, NTFS, exFAT, ISO 9660 and FAT, backed up and restored to ext4."""
 
+import os
 import re
 
 import drives
@@ -13,6 +14,19 @@ each_drive = pytest.mark.parametrize('journey', drives.DRIVES, ids=lambda drive:
 @each_drive
 def test_everything_is_read(journey):
     assert journey.first.status == errors.DONE, journey.first.errors
+    assert re.fullmatch(r'drive: \d+ files, \d+ bytes, 0 skipped\n', journey.first.errors)
+
+
+@each_drive
+def test_everything_that_ext4_takes_is_set(journey):
+    """It takes all but one of the flags of btrfs, 'C'."""
+    said = journey.restored.errors.splitlines()[:-1]
+    if journey.drive.name == 'btrfs':
+        assert journey.restored.status == errors.PARTIAL
+        assert said[0] == 'chkfs-restore: flags could not be set 1 times (-v lists them)'
+    else:
+        assert journey.restored.status == errors.DONE, journey.restored.errors
+        assert said == []
 
 
 @each_drive
@@ -52,6 +66,26 @@ def test_access_control_lists_restored(journey):
 def test_flags_restored(journey):
     before, after = journey.listings
     assert before['lsattr'] == after['lsattr']
+
+
+@pytest.mark.parametrize('name', ['ext4', 'ntfs-3g'])
+def test_restored_by_an_ordinary_user_and_completed_by_root(journeys, target, tools, name):
+    differences, listings = tools
+    journey = journeys(drives.BY_NAME[name])
+    somebody = journey.commands.as_somebody()
+    if somebody.run('chkfs', '--version').status != errors.DONE:
+        pytest.skip('another user cannot run chkfs from this directory')
+    home = os.path.join(target, 'of somebody')
+    os.makedirs(home, exist_ok=True)
+    os.chmod(home, 0o777)
+    restored = os.path.join(home, name)
+    said = somebody.run('chkfs-restore', '-q', 'drive', restored)
+    assert said.status == errors.PARTIAL, said.errors
+    said = journey.commands.run('chkfs-apply-metadata', restored + '.chkfs-missing.mtree', restored)
+    assert said.status == errors.DONE, said.errors
+    with drives.mounted(journey.drive, journey.image, journey.image + '.again') as top:
+        assert differences(top, os.fsencode(restored)) == ''
+        assert listings(os.fsencode(restored)) == listings(os.fsencode(journey.restored_to))
 
 
 NTFS_KINDS = [
