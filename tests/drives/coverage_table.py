@@ -58,7 +58,7 @@ def _table(title: str, drivers: list[str], findings: Findings) -> str:
     kinds = list(dict.fromkeys(kind for name in drivers for kind in findings[name]))
     kinds = [kind for kind in kinds if any(findings[name].get(kind, '-') != '-' for name in drivers)]
     widths = ' '.join(f'"{"x" * max(8, len(name))}"' for name in drivers)
-    lines = [f'.Ss {title}', f'.Bl -column "{"x" * 16}" {widths}', f'.It \\& Ta {" Ta ".join(drivers)}']
+    lines = [f'.Ss {title}', f'.Bl -column "{"x" * 18}" {widths}', f'.It \\& Ta {" Ta ".join(drivers)}']
     for kind in kinds:
         words = (findings[name].get(kind, '-') for name in drivers)
         lines.append(f'.It {kind} Ta {" Ta ".join(words)}')

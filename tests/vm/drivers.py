@@ -130,12 +130,12 @@ class Recorder:
         os.makedirs(os.path.dirname(restored), exist_ok=True)
         seen['restore'] = self._run('chkfs-checkout-tree', f'refs/backups/{disk.name}', restored)
         seen['restored'] = look(os.fsencode(restored))
-        if shown:
-            seen['outcomes'] = self._outcomes(disk, shown, kinds.Look(os.fsencode(restored)))
         with disk.mounted('/dev/shm/another/place', options) as top:
             before = disk.read_bytes()
             seen['second'] = self._back_up(disk, top)
             seen['read_bytes'] = disk.read_bytes() - before
+        if shown:
+            seen['outcomes'] = self._outcomes(disk, shown, kinds.Look(os.fsencode(restored)))
         return seen
 
     def fsck(self) -> tuple[int, str]:
@@ -161,7 +161,13 @@ class Recorder:
     def _outcomes(self, disk: Disk, shown: kinds.Look, restored: kinds.Look) -> dict[str, str]:
         """What the tables of chkfs-metadata(7) say of this driver."""
         kept = kinds.Kept(stores.Store(os.fsencode(self._store)), f'refs/backups/{disk.name}')
-        return {kind.name: kinds.outcome(kind, shown, kept, [restored]) for kind in kinds.KINDS}
+        targets = [restored]
+        if not images.IMAGES[disk.name].is_from_source:  # to the disk itself, too, which may hold what ext4 cannot
+            with disk.mounted('/dev/shm/back', images.IMAGES[disk.name].options.replace('ro', 'rw', 1)) as top:
+                back = os.path.join(top, b'back')
+                self._run('chkfs-checkout-tree', f'refs/backups/{disk.name}', os.fsdecode(back))
+                targets.append(kinds.Look(back))
+        return {kind.name: kinds.outcome(kind, shown, kept, targets) for kind in kinds.KINDS}
 
     def _run(self, command: str, *argv: str) -> tuple[int, str]:
         with self._listening():
