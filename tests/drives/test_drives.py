@@ -88,6 +88,20 @@ def test_restored_by_an_ordinary_user_and_completed_by_root(journeys, target, to
         assert listings(os.fsencode(restored)) == listings(os.fsencode(journey.restored_to))
 
 
+@pytest.mark.parametrize('name', ['ext4', 'btrfs', 'ntfs-3g'])
+def test_restored_without_chkfs(journeys, target, tools, name):
+    """All but sockets, which tar has not, and flags."""
+    differences, listings = tools
+    journey = journeys(drives.BY_NAME[name])
+    restored = os.path.join(target, f'{name} by hand')
+    os.mkdir(restored)
+    script = 'sh "$1/restore.sh" tar drive | tar --xattrs --xattrs-include="*" -xpf - -C "$2"'
+    drives.run('sh', '-c', script, 'sh', journey.commands.store, restored)
+    with drives.mounted(journey.drive, journey.image, journey.image + '.again') as top:
+        assert differences(top, os.fsencode(restored)) in ('', 'cS+++++++++ socket\n')
+    assert listings(os.fsencode(restored))['getfattr'] == listings(os.fsencode(journey.restored_to))['getfattr']
+
+
 NTFS_KINDS = [
     'symbolic links',
     'DOS attributes',
