@@ -8,8 +8,8 @@ from chkfs import cli, earlier, errors, exclude, ingest, refs, revision, salvage
 USAGE = (
     'chkfs-write-tree [-qvx] [--root | --draft] [-n NAME] [--checkpoints]\n'
     '                        [--exclude PATTERN] [--exclude-from FILE] [--exclude-caches]\n'
-    '                        [--read-timeout SECONDS] [--retries NUMBER]\n'
-    '                        [--atime] [--rehash | --rehash-sample PERCENT] DIR'
+    '                        [--atime] [--read-timeout SECONDS] [--retries NUMBER]\n'
+    '                        [--rehash | --rehash-sample PERCENT] DIR'
 )
 
 
