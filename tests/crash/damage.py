@@ -22,6 +22,7 @@ import sizes
 
 from chkfs import cli, codec, ingest, pack, publish
 from chkfs import key as keys
+from chkfs import missing as unset
 from chkfs import store as stores
 
 WAYS = ('flip', 'truncate', 'empty', 'delete', 'zero', 'replace')
@@ -78,7 +79,7 @@ def restore_without_chkfs(store: str, *arguments: str) -> Ran:
     spec = importlib.util.spec_from_file_location('restore', path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    with mock.patch.dict(os.environ, {'CHKFS_STORE': store}):
+    with mock.patch.dict(os.environ, {'CHKFS_STORE': store}), mock.patch.object(os, '_exit', sys.exit):
         return run('restore.py', *arguments, program=lambda: module.main(list(arguments)))
 
 
@@ -106,6 +107,7 @@ class Damage:
     def __init__(self, directory: str, codec_name: str):
         self.directory, self.codec = directory, codec_name
         self.store, self.back = os.path.join(directory, 'case/store'), os.path.join(directory, 'case/back')
+        self.unset = os.fsdecode(os.fsencode(self.back) + unset.SUFFIX)  # what a restore could not do
         self.sources = {name: os.path.join(directory, 'sources', name) for name in SUBJECTS}
         for name, path in self.sources.items():
             _make_source(path, name)
@@ -311,6 +313,8 @@ class Damage:
     def restore(self, subject: str) -> tuple[Ran, dict[str, bytes]]:
         """What chkfs-checkout-tree did, and path to contents of what came back."""
         shutil.rmtree(self.back, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.unset)
         done = self.command('checkout-tree', '-q', subject, self.back)
         return done, files_below(self.back)
 

@@ -141,6 +141,10 @@ class Case:
         self.judge(('restore', subject), done)
         wanted = self.harmed.contents[subject]
         missing = set(wanted) - set(files)
+        if os.path.exists(self.harmed.unset):
+            again = self.run('apply-metadata', ('-q', self.harmed.unset, self.harmed.back))
+            if again.status == 0 and missing:
+                self.complain(('apply-metadata', subject), 'finds nothing missing')
         if any(wanted.get(path) != data for path, data in files.items()):
             self.complain(('restore', subject), 'a file is not what it was')
         if bool(done.status) != bool(missing) or done.status == 1:
@@ -187,7 +191,7 @@ def _brief(done):
 
 def test_every_command_that_opens_a_store_is_run_on_damaged_ones(damages):
     harmed, expected = damages('gzip')
-    run = {name for name, *_ in [*expected['pristine'], *harmed.writing()]} | {'checkout-tree'}
+    run = {name for name, *_ in [*expected['pristine'], *harmed.writing()]} | {'checkout-tree', 'apply-metadata'}
     assert run == set(cli.COMMANDS) - {'completion'}
 
 
@@ -248,7 +252,8 @@ def test_restored_without_chkfs_only_what_is_right_comes_back(case, codec_name, 
         assert all(files[path] == wanted[path] for path in set(wanted) - missing)
         assert all(path.endswith('.chkfs-damaged') and not files[path] for path in stand_ins)
         assert bool(missing) == bool(done.status)
-        if subject == 'other' or place in COSTS_NOTHING:
+        # an index of another pack is believed here, since its last line is right: what it misses is named
+        if subject == 'other' or place in COSTS_NOTHING and (place, way) != ('index', 'replace'):
             assert not missing
     done = it.judge(('restore.py', 'check'), damage.restore_without_chkfs(it.harmed.store, 'check'))
     if place not in COSTS_NOTHING and place not in ('config', 'ref'):

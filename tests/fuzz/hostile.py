@@ -53,6 +53,11 @@ SNAPSHOTS = [
     snapshot.Snapshot([('root', ROOT)]).format(),
     snapshot.Snapshot([('root', f'. {_FILE}')]).format(),
 ]
+UNSET = [
+    f'{line}{"," if " tags=" in line else " tags="}missing:{kind}'
+    for line in (*LINES, ROOT, f'./sub/hello {_FILE}', f'./link/hello {_FILE}', f'./up/../hello {_FILE}')
+    for kind in ('owner', 'mode', 'entry', 'name', 'hard\\040link')
+]
 LISTS = [piecelist.format([(BLOB, 6), (NOTHING, 0), (BLOB, 6)]), piecelist.format([])]
 MEMBERS = [(f'blob/{BLOB}', HELLO), (f'tree/{TREE}', SUB.encode()), (f'blob/{keys.of(HELLO * 2)}.list', LISTS[0])]
 FRAMES = [b''.join(pack.header(name, len(data)) + data + bytes(-len(data) % 512) for name, data in MEMBERS)]

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chkfs import key as keys
-from chkfs import pack, piecelist, snapshot
+from chkfs import missing, pack, piecelist, snapshot
 
 STATUSES = {0, 1, 2, 3, 128}
 few = settings(
@@ -39,7 +39,8 @@ class World:
                 self._run('commit-snapshot', '-uq', '-n', name, stdin=draft, store=f'{self.pristine}/store')
         for type, data in (('blob', hostile.HELLO), ('blob', b''), ('tree', hostile.SUB.encode())):
             self.put(type, data, top=self.pristine)
-        os.mkdir(f'{self.pristine}/restored')
+        for name in ('restored', 'cache'):
+            os.makedirs(f'{self.pristine}/{name}', exist_ok=True)
 
     def working(self):
         return damage.undisturbed(f'{self.directory}/case/cache')
@@ -98,14 +99,19 @@ class World:
         assert (good.status, good.out) == (0, b'what must be served'), good
 
     def restore(self) -> None:
+        shutil.rmtree(os.path.dirname(self.back))
+        os.mkdir(os.path.dirname(self.back))
         beside, above = os.listdir(f'{self.directory}/case'), os.listdir(self.directory)
         self.command('checkout-tree', '-q', 'photos', self.back)
-        assert set(os.listdir(os.path.dirname(self.back))) <= {'here'}
+        unset = os.fsdecode(missing.SUFFIX)
+        assert set(os.listdir(os.path.dirname(self.back))) <= {'here', 'here' + unset}
+        if os.path.exists(self.back + unset):
+            self.command('apply-metadata', '-q', self.back + unset, self.back)
         assert (os.listdir(f'{self.directory}/case'), os.listdir(self.directory)) == (beside, above)
 
     def restore_without_chkfs(self) -> None:
-        for words in (['list'], ['ls', 'photos'], ['check'], ['cat', 'photos:hello'], ['tar', 'photos']):
-            done = damage.restore_without_chkfs(self.store, *words)
+        for words in ('list', 'ls photos', 'check', 'cat photos:hello', 'times photos', 'tar photos'):
+            done = damage.restore_without_chkfs(self.store, *words.split())
             assert done.status in STATUSES, done
         if done.out:
             with tarfile.open(fileobj=io.BytesIO(done.out)) as archive:
@@ -141,6 +147,20 @@ def test_hostile_trees(afresh, data, count):
     it.command('mktree', stdin=lines)
     it.command('mktree', '--missing', stdin=lines)
     count('stores with a hostile tree')
+
+
+@few
+@given(data=hostile.changed([missing.HEADER.encode() + line.encode() + b'\n' for line in hostile.UNSET]))
+def test_hostile_texts_of_what_is_missing(afresh, data, count):
+    it = afresh()
+    tree = hostile.TREES[-2]
+    it.commit(f'. type=dir mode=0755 tags=tree:{it.put("tree", tree)}')
+    it.restore()
+    beside = os.listdir(os.path.dirname(it.back))
+    it.write('../unset', data)
+    it.command('apply-metadata', f'{it.directory}/case/unset', it.back)
+    assert os.listdir(os.path.dirname(it.back)) == beside
+    count('hostile texts of what is missing')
 
 
 @few
