@@ -21,6 +21,7 @@ from chkfs import (
     endow,
     errors,
     fitting,
+    flags,
     holes,
     missing,
     mounts,
@@ -649,7 +650,10 @@ class Maker:
             return
         found = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
         try:
+            lifted = flags.lift(found)
             self._set_open(found, attributes, path, outcome)
+            if lifted:
+                flags.put(found, lifted)
         finally:
             os.close(found)
 

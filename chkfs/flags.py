@@ -12,6 +12,7 @@ _LETTERS = (
     *((0x4, 'c'), (0x4000, 'j'), (0x8000, 't'), (0x20000, 'T'), (0x800000, 'C'), (0x2000000, 'x')),
     *((0x40000000, 'F'), (0x20000000, 'P'), (0x400, 'm')),
 )
+_LOCKS = 0x30  # i and a
 _known: dict[int, str] = {}
 
 
@@ -39,6 +40,17 @@ def put(fd: int, text: str) -> str:
     except OSError:
         _put_each(fd, bits, wanted)
     return letters(wanted & ~_INT.unpack(fcntl.ioctl(fd, _GET, _ROOM))[0])
+
+
+def lift(fd: int) -> str:
+    """Takes those flags away that keep everything else from being set; gives them, '' for none."""
+    try:
+        bits = _INT.unpack(fcntl.ioctl(fd, _GET, _ROOM))[0]
+        if bits & _LOCKS:
+            fcntl.ioctl(fd, _SET, _INT.pack(bits & ~_LOCKS))
+    except OSError:
+        return ''
+    return letters(bits & _LOCKS)
 
 
 def _put_each(fd: int, bits: int, wanted: int) -> None:
