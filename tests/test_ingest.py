@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from chkfs import cache, errors, exclude, key, metadata, mounts, tree
+from chkfs import cache, dos, errors, exclude, key, metadata, mounts, tree
 from chkfs import ingest as ingests
 from chkfs import store as stores
 from chkfs import writer as writers
@@ -1309,3 +1309,61 @@ def test_a_path_that_is_too_long_ends_the_walk(backup, source, vague, monkeypatc
     (path,) = [path for path, entry in found.entries.items() if entry.tag('unread')]
     assert len(path) == 21 and found.entries[path].tag('unread') == 'ENAMETOOLONG'
     assert found.result.skipped == 1
+
+
+# ---- where ctime tells nothing ----
+
+
+@pytest.fixture
+def dos_drive(monkeypatch):
+    """The source is on FAT; gives size of a file to its attributes, which can be changed without a trace elsewhere."""
+    real, attributes = mounts.filesystem, {}
+
+    def filesystem(path, fd):
+        return real(path, fd)._replace(type='vfat', has_true_ctime=False, has_stable_inodes=False, options='rw')
+
+    monkeypatch.setattr(mounts, 'filesystem', filesystem)
+    monkeypatch.setattr(dos, 'get', lambda fd: attributes.get(os.fstat(fd).st_size, 0))
+    monkeypatch.setattr(
+        dos, 'short_names', lambda fd: {b'a long name': b'ALONGN~1'} if 'a long name' in os.listdir(fd) else {}
+    )
+    return attributes
+
+
+def test_attributes_and_short_names_of_fat_are_stored(backup, source, dos_drive, later):
+    write(source, b'a long name', data=b'12345')
+    write(source, b'plain', data=b'1234')
+    dos_drive[5] = dos.bits('rha')
+    found = backup(source)
+    assert found.entries[b'a long name'].tag('dos') == 'rha'
+    assert found.entries[b'a long name'].tag('short') == 'ALONGN~1'
+    assert found.entries[b'plain'].tag('dos') is None and found.entries[b'plain'].tag('ctime') is None
+    assert 'dos' in found.result.features and 'short' in found.result.features
+
+
+def test_an_attribute_that_changes_alone_is_noticed_and_no_file_is_read(backup, source, dos_drive, later):
+    write(source, b'sub', b'file', data=b'12345')
+    first = backup(source)
+    again = backup(source)
+    assert (again.result.root, again.result.read_bytes) == (first.result.root, 0)
+    dos_drive[5] = dos.bits('s')
+    second = backup(source)
+    assert second.entries[b'sub/file'].tag('dos') == 's' and second.result.read_bytes == 0
+    dos_drive[5] = 0
+    assert backup(source).result.root == first.result.root
+
+
+def test_a_value_that_vanished_from_the_store_is_stored_again(backup, store, source, later):
+    path = write(source, b'file', data=os.urandom(300 << 10))
+    try:
+        os.setxattr(path, 'user.long', b'v' * 2000)
+    except OSError:
+        pytest.skip('there are no extended attributes here')
+    first = backup(source)
+    (value,) = first.entries[b'file'].value_keys
+    for directory, _, names in os.walk(os.path.join(store.root, b'packs')):
+        for name in names:
+            os.unlink(os.path.join(directory, name))
+    fresh = stores.Store(store.root)
+    assert backup(source, store=fresh).result.root == first.result.root
+    assert fresh.objects.read('blob', value) == b'v' * 2000

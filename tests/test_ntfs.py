@@ -70,6 +70,11 @@ def test_what_cannot_be_had_is_said_and_the_rest_is_there(ask):
     assert told.short_name and ('ntfs.object', bytes(16)) in told.values
 
 
+def test_top_directory_has_no_short_name(ask):
+    told, failed = ask(BY_3G | {'system.ntfs_dos_name': errno.EPERM})
+    assert (told.short_name, failed) == (b'', [])
+
+
 def test_times_are_packed_as_they_are_told():
     assert ntfs.pack_time(CREATED_NS) == TIMES[:8]
     with pytest.raises(struct.error):
