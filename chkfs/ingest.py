@@ -396,7 +396,9 @@ class Ingest:
             level.is_complete = False
         if not level.filesystem.has_true_ctime:  # else a change of what is told shows in the record
             others = ((found.name, found.kind == 'file') for found in entries if found.kind != 'dir')
-            level.told = self._gatherer.of_listing(fd, others, level.kinds)
+            served = level.filesystem.type.startswith('fuse')  # by a program, which may never answer
+            open = {'open': self._patience.open} if served else {}
+            level.told = self._gatherer.of_listing(fd, others, level.kinds, **open)
         level.entries = entries
         level.directories = [index for index, found in enumerate(entries) if found.kind == 'dir']
         level.below = [entries[index] for index in reversed(level.directories)]

@@ -92,8 +92,17 @@ class Gatherer:
         self._asked |= wanted
         return self._rest(xattrs.path_below(fd, name), wanted, where, status, name, '', [])
 
-    def of_listing(self, fd: int, names: Iterable[tuple[bytes, bool]], kinds: int) -> dict[bytes, str]:
-        """Name to tags of the files and others in an open directory: (name, whether it can be opened)."""
+    def of_listing(
+        self,
+        fd: int,
+        names: Iterable[tuple[bytes, bool]],
+        kinds: int,
+        open: Callable[[bytes, int, int], int] = lambda name, flags, fd: os.open(name, flags, dir_fd=fd),
+    ) -> dict[bytes, str]:
+        """Name to tags of the files and others in an open directory: (name, whether it can be opened).
+
+        open takes a name, flags, and the directory.
+        """
         short_names = {}
         if kinds & SHORT:
             self._asked |= SHORT
@@ -104,7 +113,8 @@ class Gatherer:
                 self._refuse((0, 0), SHORT, error, b'.', [])
         found = {}
         for name, is_file in names:
-            tags = self._of_file_named(fd, name, kinds & ~SHORT) if is_file else self.of_name(fd, name, kinds & ~SHORT)
+            wanted = kinds & ~SHORT
+            tags = self._of_file_named(fd, name, wanted, open) if is_file else self.of_name(fd, name, wanted)
             if name in short_names:
                 tags = with_tag(tags, f'short:{quote.quote_tag(short_names[name])}')
             found[name] = tags
@@ -138,9 +148,9 @@ class Gatherer:
             for kind, number in sorted(self._failed.items())
         ]
 
-    def _of_file_named(self, fd: int, name: bytes, kinds: int) -> str:
+    def _of_file_named(self, fd: int, name: bytes, kinds: int, open: Callable[[bytes, int, int], int]) -> str:
         try:
-            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+            file = open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, fd)
         except OSError:
             return self.of_name(fd, name, kinds)
         try:

@@ -52,6 +52,9 @@ test_expect_success 'a small and a large file that hang are given up, the others
 	[ "$(tags "" b unread)" = unread:ETIME ]
 	[ "$(tags "" large unread)" = unread:ETIME ]
 	[ "$(chkfs-cat-object drive:c)" = c ]
+	# while the first reads are still waited for by the kernel, even to open these files hangs
+	test_expect_code 3 timeout 100 chkfs-backup -q --read-timeout 1 -n drive mnt 2>err
+	[ "$(grep -c "cannot be read: no answer for 1 seconds$" err)" = 2 ]
 	hide
 	chkfs-fsck
 '
