@@ -2,7 +2,7 @@
 # Files that hang are given up, what failed is tried again, and a drive that disappears ends the run.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
-[ -w /dev/fuse ] && python3 -c 'import mfusepy' 2>/dev/null || skip_all 'this needs /dev/fuse and mfusepy'
+{ [ -w /dev/fuse ] && python3 -c "import mfusepy" 2>/dev/null; } || skip_all 'this needs /dev/fuse and mfusepy'
 CHKFS_STORE=$SCRATCH/store
 export CHKFS_STORE
 
@@ -14,7 +14,7 @@ show() { # DIR: mounts it at mnt, with the faults in the file faults
 	until mountpoint -q mnt; do
 		sleep 0.1
 		tries=$((tries - 1))
-		[ $tries -gt 0 ] || { cat fuse.log; return 1; }
+		[ "$tries" -gt 0 ] || { cat fuse.log; return 1; }
 	done
 }
 until_logged() { # LINE: the filesystem says that it came to pass
@@ -22,7 +22,7 @@ until_logged() { # LINE: the filesystem says that it came to pass
 	until grep -qx "$1" fuse.log; do
 		sleep 0.1
 		tries=$((tries - 1))
-		[ $tries -gt 0 ] || { cat fuse.log; return 1; }
+		[ "$tries" -gt 0 ] || { cat fuse.log; return 1; }
 	done
 }
 hide() { : >faults; umount -l mnt; }
