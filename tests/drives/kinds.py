@@ -64,7 +64,8 @@ class Look:
                     pairs = list(_pairs_of_names(fd))
                 finally:
                     os.close(fd)
-                found |= {os.path.normpath(os.path.join(path, long)): short for short, long in pairs if long}
+                different = [(short, long) for short, long in pairs if long not in (b'', short)]
+                found |= {os.path.normpath(os.path.join(path, long)): short for short, long in different}
         return found
 
     def is_a(self, path: bytes, wanted: Callable[[int], bool]) -> bool:
