@@ -102,6 +102,9 @@ test_expect_success 'zstd: what is missing and how to get it; the snapshots are 
 	test_expect_code 3 within sh /store/restore.sh tar everything >out 2>err
 	grep -q "there are .zst files in this store, and no program .zstd. here to unpack them" err
 	grep -q "apt install zstd" err
+	! grep "the index of" err || exit 1
+	test_expect_code 3 within sh /store/restore.sh times everything >out 2>err
+	grep -q "cannot be listed" err
 	within sh /store/restore.sh list >out 2>err
 	[ "$(wc -l <out)" = 3 ]
 	umount bare/store

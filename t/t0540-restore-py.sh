@@ -114,6 +114,52 @@ test_expect_success 'a hostile tree, a hostile snapshot: the same, and no traceb
 	same tar "$(by_hand snapshot snapshot)"
 	same list
 '
+test_expect_success 'what metadata may come: unknown keywords and tags are passed over, attributes come out of any form' '
+	golden gzip
+	printf "x\n" >x
+	blob=$(by_hand blob x)
+	head -c 3000 /dev/urandom >binary
+	binary=$(by_hand blob binary)
+	printf "\000\001=%%\012\377" >short
+	{
+		printf "#mtree\n# chkfs tree 1\n. type=dir\n"
+		printf "%s\n" "./a type=file mode=0644 uid=1 gid=2 size=2 time=1.000000000 sha256digest=$blob flags=uchg,nodump nlink=2 tags=btime:1.000000000,atime:2.000000000,flags:nocow,dos:hs,ntfs.acl:AQA=,x-new:a:b:c,xattr:user.a\\072b\\075\\045\\054c:$(base64 -w 0 short),xattr:user.big:@$binary,xattr:user.none:,xattr:security.capability:AQAAAgAgAAAAAAAAAAAAAAAAAAA="
+		echo "./d type=dir mode=0755 uid=1 gid=2 time=1.000000000 flags=nodump tags=xattr:user.tree:dHJlZTo=,tree:$(by_hand tree x)"
+		echo "./e type=file mode=0644 time=1.000000000 size=2 sha256digest=$blob tags=data:0-1,damaged:0-1+1-2"
+		echo "./f type=file mode=0644 time=1.000000000 size=2 sha256digest=$blob tags=damaged:@$blob"
+		echo "./g type=file mode=0644 time=1.000000000 size=2 sha256digest=$blob optional nochange tags=changed:1,xattr:user.x:b=%%,xattr:user.y:\$(id)"
+		echo "./l type=link mode=0777 uid=1 gid=2 time=1.000000000 link=a tags=xattr:trusted.x:YQ=="
+	} >tree
+	key=$(printf "chkfs-snapshot 1\nroot . type=dir mode=0755 flags=nodump tags=xattr:user.top:MQ==,tree:%s\nnew thing\n\n" \
+		"$(by_hand tree tree)" >snapshot && by_hand snapshot snapshot)
+	same ls "$key"
+	grep -q " e (is damaged: .* zeros at the bytes 0-1+1-2)$" py.out
+	same times "$key"
+	same cat "$key:e"
+	grep -q "^restore.py: .e. is damaged: .* at the bytes 0-1+1-2$" py.err
+	same tar "$key"
+	[ "$(grep -c " is damaged: " py.err)" = 2 ]
+	[ "$(grep -c "/g. has an attribute that is none: xattr:user" py.err)" = 2 ]
+	cat >attributes.py <<-\END
+	import sys, tarfile
+	for member in tarfile.open(sys.argv[1], errors="surrogateescape"):
+	    for name, value in sorted(member.pax_headers.items()):
+	        if name.startswith("SCHILY.xattr."):
+	            print(member.name, name[13:], value.encode("utf-8", "surrogateescape").hex())
+	END
+	python3 attributes.py py.out >out
+	hex() { od -An -v -tx1 "$1" | tr -d " \n"; }
+	sort >wanted <<-END
+	. user.top 31
+	./a security.capability 0100000200200000000000000000000000000000
+	./a user.a:b%3D%25,c $(hex short)
+	./a user.big $(hex binary)
+	./a user.none 
+	./d user.tree 747265653a
+	./l trusted.x 61
+	END
+	sort out | diff wanted -
+'
 test_expect_success 'ls of dates before and after all calendars' '
 	{
 		printf "#mtree\n# chkfs tree 1\n. type=dir\n"
@@ -159,7 +205,7 @@ test_expect_success 'nothing but the standard library, and no syntax after Pytho
 	    assert not isinstance(node, ast.JoinedStr), "f-strings may nest only since 3.12: none"
 	compression = {"compression", "compression.zstd"}
 	assert imports <= set(sys.stdlib_module_names) | compression, imports
-	allowed = set("base64 bz2 collections hashlib lzma os re shutil subprocess sys zlib".split())
+	allowed = set("base64 bz2 collections hashlib itertools lzma os re shutil subprocess sys zlib".split())
 	assert imports <= allowed | compression, imports
 	END
 	python3 old.py "$ROOT/chkfs/written/restore.py"

@@ -11,6 +11,7 @@ import base64
 import bz2
 import collections
 import hashlib
+import itertools
 import lzma
 import os
 import re
@@ -63,6 +64,7 @@ WINDOW = 100000  # entries whose contents are looked up at once
 DAMAGED = (zlib.error, OSError, EOFError, ValueError, lzma.LZMAError) + ((zstd.ZstdError,) if zstd else ())
 
 PACK_NAME = re.compile(r'(pack-[0-9a-f]{64})\.tar(|\.gz|\.bz2|\.xz|\.zst)').fullmatch
+HEADER = re.compile(rb'(?:blob|tree)/[0-9a-f]{64}(?:\.list)?\0')
 MEMBER_NAME = re.compile(r'(blob|tree)/[0-9a-f]{64}(\.list)?').fullmatch
 IS_KEY = re.compile('[0-9a-f]{64}').fullmatch
 LOOSE_PATH = re.compile(r'objects/(blob|tree|snapshot)/../[0-9a-f]{64}(\.(gz|bz2|xz|zst|list))?').fullmatch
@@ -73,6 +75,7 @@ ENTRY_NAME = re.compile(
 QUOTED = re.compile(r'(?:[!-\[\]-~]|\\[0-3][0-7][0-7])*').fullmatch
 ESCAPE = re.compile(r'\\([0-3][0-7][0-7])')
 TIME = re.compile(r'(?=[^.]{1,15}(?:\.|$))(-?[0-9]+)(?:\.([0-9]{9}))?').fullmatch
+IS_BASE64 = re.compile('(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==|[A-Za-z0-9+/]=))?').fullmatch
 NUMBER = {8: re.compile('[0-7]{0,15}').fullmatch, 10: re.compile('[0-9]{0,15}').fullmatch}
 
 Entry = collections.namedtuple('Entry', 'name fields tags xattrs')
@@ -144,6 +147,14 @@ def subtree(entry):
     """The key of a directory's entries, None for everything else."""
     key = entry.tags.get('tree', '')
     return key if entry.fields.get('type') == 'dir' and IS_KEY(key) else None
+
+
+def spoilt(entry):
+    """What is wrong with a file that was stored damaged."""
+    where = os.fsdecode(shown(entry.tags['damaged']))
+    if where.startswith('@'):
+        where = 'that blob %s lists' % where[1:]
+    return 'is damaged: it could not be read wholly when it was stored, and has zeros at the bytes ' + where
 
 
 # ----------------------------------------------------------------------------------------------------------- codecs
@@ -307,8 +318,9 @@ class Store:
         except OSError:
             data = b''
         if not suffix:
-            for name, start, size in members(data, skip_damage=True):
-                lines.append('%s %d %d %d' % (name, size, start - BLOCK, BLOCK + size + -size % BLOCK))
+            for found in HEADER.finditer(data):  # wherever it begins: every member is a frame
+                for name, _, size in itertools.islice(members(memoryview(data)[found.start() :]), 1):
+                    lines.append('%s %d %d %d' % (name, size, found.start(), BLOCK + size + -size % BLOCK))
         else:
             begins = [found.start() for found in re.finditer(MAGICS[suffix], data) if _is_frame(suffix, data, found)]
             for begin, end in zip(begins, begins[1:] + [len(data)]):
@@ -324,12 +336,26 @@ class Store:
         elif not self._mended:
             self._mended = True
             for path, suffix, index in packs:
-                if path not in self._rebuilt and not index_is_whole(index):
+                if path not in self._rebuilt and not self._is_index(path, suffix, index):
                     self._reindex(path, suffix)
         else:
             return False
         self._look_up(self._wanted)
         return True
+
+    def _is_index(self, path, suffix, index):
+        """Does an index agree with its last line, and with the end of the pack?"""
+        if not index_is_whole(index):
+            return False
+        if suffix == '.zst' and not zstd and not _zstd_program():
+            return True
+        try:
+            with open(index, encoding='ascii', errors='replace') as file:
+                lines = [line.split() for line in file if line[:1] != '#']
+            name, _, offset, length = max(lines, key=lambda words: int(words[2]))
+            return name in self.frame(path, suffix, int(offset), int(length))
+        except (OSError, ValueError, IndexError):
+            return False
 
     def places(self, name):
         """Where an object may be, the likeliest place first."""
@@ -479,7 +505,7 @@ class Store:
             return ''
 
 
-def members(plain, skip_damage=False):
+def members(plain):
     """(name, start, size) of the members of a tar of ours, as far as they are whole."""
     at = 0
     while at + BLOCK <= len(plain):
@@ -487,10 +513,7 @@ def members(plain, skip_damage=False):
         name = head[:100].rstrip(b'\0').decode('ascii', 'replace')
         digits = head[124:135]
         if not MEMBER_NAME(name) or not re.fullmatch(b'[0-7]{11}', digits):
-            if not skip_damage:
-                return
-            at += BLOCK
-            continue
+            return
         size = int(digits, 8)
         if at + BLOCK + size > len(plain):
             return
@@ -591,7 +614,11 @@ class Tar:
         self._out.flush()
 
     def miss(self, path, why):
-        self.store.complain(b"'" + shown(quote(path)) + b"' " + os.fsencode(why), True)
+        why = why if isinstance(why, bytes) else os.fsencode(why)
+        self.store.complain(b"'" + shown(quote(path)) + b"' " + why, True)
+
+    def unlisted(self, path, entry):
+        self.miss(path, 'cannot be listed: its tree is missing or damaged: ' + entry.tags.get('tree', ''))
 
     def stand_in(self, path, entry, suffix):
         """An empty file whose name says what is missing."""
@@ -755,6 +782,8 @@ def _describe(entry):
         note = b' -> ' + shown(fields.get('link', ''))
     if tags.get('again'):
         note = b' is ' + shown(tags['again']) + b' once more'
+    if tags.get('damaged'):
+        note = b' (%s)' % spoilt(entry).encode()
     if tags.get('unread'):
         note += b' (could not be read: ' + shown(tags['unread']) + b')'
     return shown(text) + shown(entry.name) + note
@@ -788,6 +817,8 @@ def print_file(store, text, out):
         raise Fatal("the contents of '%s' are missing or damaged: blob %s" % (shown_path, key))
     for part in parts():
         out.write(part)
+    if found.entry.tags.get('damaged'):
+        store.complain("'%s' %s" % (shown_path, spoilt(found.entry)), True)
 
 
 def print_times(store, text, out):
@@ -796,6 +827,8 @@ def print_times(store, text, out):
     out.write(TIMES.encode())
     for what, quoted, _, entry in printer.plan(text):
         type, path = entry and entry.fields.get('type'), unquote(quoted)
+        if what == 'd':
+            printer.tar.unlisted(path, entry)
         if what not in ('e', 'a') or type == 'socket' or type == 'file' and entry.tags.get('unread'):
             continue
         name = path.replace(b"'", b"'\\''")
@@ -910,7 +943,7 @@ class _Printer:
             self.tar.miss(path, 'has an entry that cannot be one: left out')
             return
         if what == 'd':
-            self.tar.miss(path, 'cannot be listed: its tree is missing or damaged: ' + entry.tags.get('tree', ''))
+            self.tar.unlisted(path, entry)
             self.tar.stand_in(path, entry, b'chkfs-damaged')
             return
         type = fields.get('type')
@@ -945,16 +978,21 @@ class _Printer:
             return
         self.tar.member(path, entry, b'0', size, b'', self._xattrs(path, entry))
         self.tar.contents(size, parts)
+        if entry.tags.get('damaged'):
+            self.tar.miss(path, spoilt(entry))
 
     def _xattrs(self, path, entry):
         records = b''
         for quoted, value in entry.xattrs:
             # % and = as GNU tar does, since a = would end the name
             name = unquote(quoted.replace('\\045', '%25').replace('\\075', '%3D'))
+            if value[:1] != '@' and not IS_BASE64(value):
+                self.tar.miss(path, b'has an attribute that is none: ' + shown('xattr:%s:%s' % (quoted, value)))
+                continue
             try:
-                raw = self.store.read('blob/' + value[1:]) if value[:1] == '@' else base64.b64decode(value + '===')
+                raw = self.store.read('blob/' + value[1:]) if value[:1] == '@' else base64.b64decode(value)
                 records += _record(b'SCHILY.xattr.' + name, raw)
-            except (Lost, ValueError):
+            except Lost:
                 self.tar.miss(path, 'will lack the attribute %s: blob/%s is missing or damaged' % (quoted, value[1:]))
         return records
 

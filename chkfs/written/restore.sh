@@ -20,6 +20,7 @@ unset CDPATH AWKPATH GREP_OPTIONS GZIP BZIP BZIP2 XZ_OPT XZ_DEFAULTS TAR_OPTIONS
 umask 077
 STATUS=0
 MENDED=no
+LACKS=
 
 usage() {
 	cat <<'EOF'
@@ -177,6 +178,13 @@ function decimal(  s) { # of these: mtree counts the fraction up from the second
 	s = sprintf("%.0f", -SECONDS - 1)
 	return "-" s "." sprintf("%09d", 1000000000 - FRACTION)
 }
+function unlisted(path, line) { miss(path, "cannot be listed: its tree is missing or damaged: " tag(line, "tree")) }
+function spoilt(line,  where) { # what is wrong with a file that was stored damaged
+	where = shown(tag(line, "damaged"))
+	if (substr(where, 1, 1) == "@")
+		where = "that blob " substr(where, 2) " lists"
+	return "is damaged: it could not be read wholly when it was stored, and has zeros at the bytes " where
+}
 function date(time,  days, s, era, y, m) { # seconds since 1970; howardhinnant.github.io/date_algorithms.html
 	sub(/\..*/, "", time)
 	time += 0
@@ -222,8 +230,11 @@ END {
 }
 EOF
 	cat >value.awk <<'EOF'
-# a line of a tree: one of its tags or fields
-{ print (ENVIRON["NAME"] == "tree" ? tag($0, "tree") : field($0, ENVIRON["NAME"])) }
+# a line of a tree: one of its fields, or its tag tree, or, as spoilt, what is wrong with it
+{
+	name = ENVIRON["NAME"]
+	print (name == "tree" ? tag($0, name) : name == "spoilt" && tag($0, "damaged") != "" ? spoilt($0) : field($0, name))
+}
 EOF
 	cat >entry.awk <<'EOF'
 # a tree: the line of the entry ./NAME
@@ -539,7 +550,7 @@ FILENAME == "lost.links" {
 	if (what == "x")
 		miss(part[2], "has an entry that cannot be one: left out")
 	else if (what == "d") {
-		miss(part[2], "cannot be listed: its tree is missing or damaged: " tag(part[4], "tree"))
+		unlisted(part[2], part[4])
 		stand_in(part[2], part[4], "chkfs-damaged")
 	} else
 		entry(what, part[2], part[3], part[4])
@@ -579,43 +590,18 @@ function header(path, mode, uid, gid, size, time, flag, link, major, minor,  a, 
 	b = flag fitting(link, 100) "ustar\\00000" nul(64) octal(major, 7) octal(minor, 7)
 	return a sprintf("%06o", sum(a) + sum(b) + 8 * 32) "\\000 " b nul(167)
 }
-function record(name, value,  n, size) { # one of a pax header: its own length counts, too
-	n = bytes(name) + bytes(value) + 3
-	size = n + length(n "")
-	size = n + length(size "")
-	return size " " name "=" value "\\012"
+function record(name, value) { return beginning(name, bytes(value)) value "\\012" }
+function beginning(name, size,  n, k) { # of a record of a pax header, up to its value: its own length counts, too
+	n = bytes(name) + size + 3
+	k = n + length(n "")
+	return n + length(k "") " " name "="
 }
 function padding(n) { return n % 512 ? nul(512 - n % 512) : "" }
-function base64(s,  r, i, v, n) {
-	r = ""
-	sub(/=*$/, "", s)
-	n = length(s)
-	for (i = 1; i <= n; i += 4) {
-		v = VALUE[substr(s, i, 1)] * 262144 + VALUE[substr(s, i + 1, 1)] * 4096
-		v += VALUE[substr(s, i + 2, 1)] * 64 + VALUE[substr(s, i + 3, 1)]
-		r = r sprintf("\\%03o", int(v / 65536))
-		if (i + 2 <= n)
-			r = r sprintf("\\%03o", int(v / 256) % 256)
-		if (i + 3 <= n)
-			r = r sprintf("\\%03o", v % 256)
-	}
-	return r
-}
-function octets(path,  command, line, r, n, i, p) { # the contents of a file, quoted
-	command = "od -An -v -to1 " path
-	r = ""
-	while ((command | getline line) > 0) {
-		n = split(line, p, " ")
-		for (i = 1; i <= n; i++)
-			r = r "\\" p[i]
-	}
-	close(command)
-	return r
-}
-function attributes(path, line,  r, n, i, p, q, name) { # xattrs as records
+function attributes(path, line,  n, i, p, q, name) { # xattrs go to PART, in parts, since they may be long
+	split("", PART)
+	parts = part_bytes = 0
 	if (index(line, "xattr:") == 0)
-		return ""
-	r = ""
+		return
 	n = split(field(line, "tags"), p, ",")
 	for (i = 1; i <= n; i++) {
 		if (split(p[i], q, ":") != 3 || q[1] != "xattr" || !is_quoted(q[2]))
@@ -623,17 +609,62 @@ function attributes(path, line,  r, n, i, p, q, name) { # xattrs as records
 		called = q[2]
 		gsub(/\\045/, "%25", called) # as GNU tar does, since a = would end the name
 		gsub(/\\075/, "%3D", called)
-		if (substr(q[3], 1, 1) != "@")
-			r = r record("SCHILY.xattr." word(called), base64(q[3]))
-		else if ((name = "blob/" substr(q[3], 2)) in AT)
-			r = r record("SCHILY.xattr." word(called), octets(AT[name]))
+		called = "SCHILY.xattr." word(called)
+		name = "blob/" substr(q[3], 2)
+		if (substr(q[3], 1, 1) != "@" && is_base64(q[3]))
+			base64(called, q[3])
+		else if (substr(q[3], 1, 1) != "@")
+			miss(path, "has an attribute that is none: " shown(p[i]))
+		else if (name in AT)
+			octets(called, AT[name], SIZE[name])
 		else
 			miss(path, "will lack the attribute " shown(q[2]) ": " name " is missing or damaged")
 	}
-	return r
 }
-function member(path, line, flag, size, link, pax,  device) {
+function attach(text) {
+	PART[++parts] = text
+	part_bytes += bytes(text)
+}
+function is_base64(s) { return s ~ /^[A-Za-z0-9+\/]*=?=?$/ && length(s) % 4 == 0 }
+function base64(called, s,  r, i, k, n, v, some) {
+	sub(/=*$/, "", s)
+	n = length(s)
+	attach(beginning(called, int(n * 3 / 4)))
+	for (k = 1; k <= n; k += 400) {
+		some = substr(s, k, 400)
+		r = ""
+		for (i = 1; i <= length(some); i += 4) {
+			v = VALUE[substr(some, i, 1)] * 262144 + VALUE[substr(some, i + 1, 1)] * 4096
+			v += VALUE[substr(some, i + 2, 1)] * 64 + VALUE[substr(some, i + 3, 1)]
+			r = r sprintf("\\%03o", int(v / 65536))
+			if (k + i + 1 <= n)
+				r = r sprintf("\\%03o", int(v / 256) % 256)
+			if (k + i + 2 <= n)
+				r = r sprintf("\\%03o", v % 256)
+		}
+		attach(r)
+	}
+	attach("\\012")
+}
+function octets(called, path, size,  command, line, r, n, i, p, all) { # the same for the contents of a file
+	attach(beginning(called, size))
+	command = "od -An -v -to1 " path
+	while ((command | getline line) > 0) {
+		n = split(line, p, " ")
+		r = ""
+		for (i = 1; i <= n; i++)
+			r = r "\\" p[i]
+		attach(r)
+		all += n
+	}
+	close(command)
+	if (all + 0 != size)
+		print "die 'the stream is broken here'"
+	attach("\\012")
+}
+function member(path, line, flag, size, link,  pax, device, n, i) { # with the attributes in PART
 	moment(path, line)
+	pax = ""
 	if (bytes(path) > 4095)
 		miss(path, "has a path of more than 4095 bytes: tar may not be able to make it; restore a part of the snapshot")
 	if (flag == 3 || flag == 4)
@@ -641,16 +672,25 @@ function member(path, line, flag, size, link, pax,  device) {
 	path = word(path)
 	link = word(link)
 	if (FRACTION + 0 != 0 || SECONDS < 0 || SECONDS >= LIMIT[11])
-		pax = record("mtime", decimal()) pax
+		pax = record("mtime", decimal())
 	if (bytes(path) > 100)
 		pax = record("path", path) pax
 	if (bytes(link) > 100)
 		pax = record("linkpath", link) pax
-	if (pax != "")
-		add(header("./pax", 420, 0, 0, bytes(pax), 0, "x", "", 0, 0) pax padding(bytes(pax)))
+	if ((n = bytes(pax) + part_bytes) > 0) {
+		add(header("./pax", 420, 0, 0, n, 0, "x", "", 0, 0) pax)
+		for (i = 1; i <= parts; i++)
+			add(PART[i])
+		add(padding(n))
+	}
+	parts = part_bytes = 0
 	add(header(path, number(path, field(line, "mode"), 8) % 4096, number(path, field(line, "uid"), 10),
 		number(path, field(line, "gid"), 10), size, SECONDS, flag, link,
 		number(path, device[2], 10), number(path, device[3], 10)))
+}
+function full_member(path, line, flag, size, link) {
+	attributes(path, line)
+	member(path, line, flag, size, link)
 }
 function stand_in(path, line, suffix,  top) { # an empty file whose name says what is missing
 	sub(/\/$/, "", path)
@@ -658,9 +698,9 @@ function stand_in(path, line, suffix,  top) { # an empty file whose name says wh
 		path = "./top"
 	for (top = path; index(top, "/") > 0;)
 		top = substr(top, index(top, "/") + 1)
-	member(substr(path, 1, length(path) - length(top)) cut(top, 254 - length(suffix)) "." suffix, line, 0, 0, "", "")
+	member(substr(path, 1, length(path) - length(top)) cut(top, 254 - length(suffix)) "." suffix, line, 0, 0, "")
 }
-function entry(what, path, link, line,  type, name, reason, pax) {
+function entry(what, path, link, line,  type, name, reason) {
 	type = field(line, "type")
 	name = "blob/" field(line, "sha256digest")
 	reason = tag(line, "unread")
@@ -670,24 +710,25 @@ function entry(what, path, link, line,  type, name, reason, pax) {
 		if (type == "file")
 			return
 	}
-	pax = attributes(path, line)
 	if (what == "a")
-		member(path, line, 2, 0, link, pax)
+		full_member(path, line, 2, 0, link)
 	else if (what == "h" && !(link in LOST))
-		member(path, line, 1, 0, link, "")
+		member(path, line, 1, 0, link)
 	else if (type == "dir")
-		member(path, line, 5, 0, "", pax)
+		full_member(path, line, 5, 0, "")
 	else if (type == "link" && field(line, "link") != "" && is_quoted(field(line, "link")))
-		member(path, line, 2, 0, field(line, "link"), pax)
+		full_member(path, line, 2, 0, field(line, "link"))
 	else if (type == "char" || type == "block")
-		member(path, line, type == "char" ? 3 : 4, 0, "", pax)
+		full_member(path, line, type == "char" ? 3 : 4, 0, "")
 	else if (type == "fifo")
-		member(path, line, 6, 0, "", pax)
+		full_member(path, line, 6, 0, "")
 	else if (type == "socket")
 		say("\\047" shown(path) "\\047 is a socket, and tar has none: left out")
 	else if (type == "file" && what == "e" && (name in AT)) {
-		member(path, line, 0, SIZE[name], "", pax)
+		full_member(path, line, 0, SIZE[name], "")
 		contents(name)
+		if (tag(line, "damaged") != "")
+			miss(path, spoilt(line))
 	} else {
 		miss(path, "is missing or damaged: " shown(name))
 		stand_in(path, line, "chkfs-damaged")
@@ -760,6 +801,7 @@ EOF
 	cat >times.awk <<'EOF'
 # a plan: a script that prints calls of t and o, as times_ has them, for what is in it
 BEGIN { FS = "\t" }
+$1 == "d" { unlisted($2, $4) }
 $1 == "e" || $1 == "a" {
 	type = field($4, "type")
 	if (type == "socket" || type == "file" && tag($4, "unread") != "")
@@ -806,6 +848,8 @@ function bits(mode,  r, i, n) { # 4755 as rwsr-xr-x
 	note = type == "link" ? " -> " shown(field($0, "link")) : ""
 	if (tag($0, "again") != "")
 		note = " is " shown(tag($0, "again")) " once more"
+	if (tag($0, "damaged") != "")
+		note = " (" spoilt($0) ")"
 	if (tag($0, "unread") != "")
 		note = note " (could not be read: " shown(tag($0, "unread")) ")"
 	text = sprintf(" %6s %6s %12s ", field($0, "uid"), field($0, "gid"), size)
@@ -863,8 +907,8 @@ set_up() { # from here on the work directory is the current one, and the store i
 	trap 'exit 129' HUP INT TERM PIPE
 	export TMPDIR
 	{
-		cd "$WORK" && ln -s "$STORE" store && mkdir index lists lists/blob lists/tree trees trees/blob trees/tree && write_programs &&
-			: >empty && : >noise # a chroot may lack /dev/null
+		cd "$WORK" && ln -s "$STORE" store && mkdir index lists lists/blob lists/tree trees trees/blob trees/tree &&
+			write_programs && : >empty && : >noise # a chroot may lack /dev/null
 	} || die "cannot write into '$WORK'"
 	look
 	UNZSTD='zstd -dcq'
@@ -892,13 +936,14 @@ look_again() { # after something was not found: is there any place where nobody 
 	[ $MENDED = no ] || return 1
 	MENDED=yes
 	while read -r stem pack; do
-		[ -f "index/$stem.index" ] || is_index "store/packs/$stem.index" || reindex "$stem" "$pack"
+		[ -f "index/$stem.index" ] || is_index "$stem" "$pack" || reindex "$stem" "$pack"
 	done <packs
 	rm -f indexes all.places
 }
 has() { command -v "$1" >>noise 2>&1; }
-needs() { # SUFFIX PROGRAM PACKAGE: says when something is missing
+needs() { # SUFFIX PROGRAM PACKAGE: says when something is missing, and adds it to LACKS
 	! has "$2" && cat loose packs | grep "\\.$1\$" >>noise || return 0
+	LACKS="$LACKS.$1."
 	complain "there are .$1 files in this store, and no program '$2' here to unpack them: what is in them cannot be" \
 		"had. Install it (apt install $3; dnf, apk, pacman and brew know it by that or a like name) or take the store" \
 		"to a machine that has it, and run this again."
@@ -928,9 +973,18 @@ list_indexes() { # their paths go to the file indexes; those that are missing ar
 		echo "$index"
 	done <packs >indexes
 }
-is_index() { # FILE: does it agree with its last line?
-	sum=$(sed '$d' "$1" | sha256sum) && [ "# sha256 ${sum%% *}" = "$(tail -n 1 "$1")" ]
+is_index() { # STEM PACK: does its index agree with its last line, and with the end of the pack?
+	index=store/packs/$1.index
+	agrees "$index" || return
+	case $LACKS in *".${2##*.}."*) return ;; esac
+	sed '$d' "$index" | sort -n -k 3,3 | tail -n 1 >line
+	read -r name _ offset length <line
+	case $offset$length in *[!0-9]*) return 1 ;; esac
+	frame "$2" "$offset" "$length" | tar -tf - | grep -x "$name" >>noise
 } 2>>noise
+agrees() { # INDEX
+	sum=$(sed '$d' "$1" | sha256sum) && [ "# sha256 ${sum%% *}" = "$(tail -n 1 "$1")" ]
+}
 reindex() { # STEM PACK: makes the index of a pack anew, from the pack itself
 	complain "the index of ${2#store/} is missing or damaged: reading the pack instead, which takes a while"
 	case $2 in
@@ -958,15 +1012,14 @@ begins() { # PACK: the offset of each frame: where a stream of its codec begins 
 offsets() { # PATTERN: where the newlines are that it follows
 	awk -v "pattern=^$1" 'NR > 1 && $0 ~ pattern { printf "%.0f\n", at - 1 } { at += length($0) + 1 }'
 }
-members() { # PACK: the index of one that is not compressed, where every member can be a frame
+members() { # PACK: the index of one that is not compressed, where every member is a frame, wherever it begins
 	tr -c 'a-f0-9blotresi./\000' '[x*]' <"$1" | tr '/\000' '\nN' | awk '
-		last ~ /(blob|tree)$/ && (at - 5) % 512 == 0 && at - 5 >= next_at && /^[0-9a-f]+(\.list)?N/ {
+		last ~ /(blob|tree)$/ && /^[0-9a-f]+(\.list)?N/ {
 			key = substr($0, 1, index($0, "N") - 1)
 			digits = substr($0, 120, 11)
 			for (size = 0; digits ~ /^[0-7]/; digits = substr(digits, 2))
 				size = size * 8 + substr(digits, 1, 1)
 			whole = 512 + size + (512 - size % 512) % 512
-			next_at = at - 5 + whole
 			printf "%s/%s %.0f %.0f %.0f\n", substr(last, length(last) - 3), key, size, at - 5, whole
 		}
 		{
@@ -1087,7 +1140,7 @@ is_key() {
 quote() { # TEXT: as it would stand in a tree, slashes left
 	printf '%s' "$1" | od -An -v -to1 | awk -f text.awk -f quote.awk
 }
-value() { # NAME: of that field of $line, or of its tag tree
+value() { # NAME: of that field of $line, or of its tag tree; spoilt: what is wrong with it
 	printf '%s\n' "$line" | NAME=$1 awk -f text.awk -f value.awk
 }
 snapshots() { # the paths of all snapshots that are what their names say
@@ -1206,6 +1259,8 @@ cat_() {
 	[ -s have ] || die "the contents of '$inside$entry' are missing or damaged: blob $key"
 	read -r _ place _ <have
 	case $place in lists/*) assemble "$place" ;; *) cat "$place" ;; esac || die "cannot print '$inside$entry'"
+	spoilt=$(value spoilt)
+	[ -z "$spoilt" ] || lose "'$inside$entry' $spoilt"
 }
 plan() { # SNAPSHOT[:PATH]: the files plan.1 to plan.$windows get a line for each member of its tar
 	find_entry "$1"
@@ -1311,13 +1366,13 @@ check_pack() { # STEM PACK
 	sum=$(sha256sum <"$2")
 	[ "$1" = "pack-${sum%% *}" ] || echo "$2"
 	[ ! -f "store/packs/$1.index" ] || {
-		sum=$(sed '$d' "store/packs/$1.index" | sha256sum)
-		[ "# sha256 ${sum%% *}" = "$(tail -n 1 "store/packs/$1.index")" ] || echo "store/packs/$1.index"
+		agrees "store/packs/$1.index" || echo "store/packs/$1.index"
 	}
 	rm -rf checked
 	mkdir -p checked/blob checked/tree
-	awk -v "pack=$2" 'length($1) == 69 && /^(blob|tree).[0-9a-f]+( [0-9]+)+$/ && NF == 4 { print $1, 3, "frame", pack, $3, $4 }' \
-		"$(grep "/$1.index\$" indexes)" >places
+	awk -v "pack=$2" 'length($1) == 69 && NF == 4 && /^(blob|tree).[0-9a-f]+( [0-9]+)+$/ {
+			print $1, 3, "frame", pack, $3, $4
+		}' "$(grep "/$1.index\$" indexes)" >places
 	cut -d ' ' -f 1 places | sort -u >wanted
 	fetch checked
 	sort left | awk -v "pack=$2" '{ print pack ": " $1 }'
