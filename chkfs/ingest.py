@@ -742,7 +742,7 @@ class Ingest:
             rest += f' device=linux,{os.major(device)},{os.minor(device)}'
         if not self._is_settled(level, found):
             level.is_whole = False
-        return tree.format_lines(name, rest, f'{self._hard_link_tag(found)}{tags}'.removeprefix(','))
+        return tree.format_lines(name, rest, f'{self._hard_link_tag(found, tags)}{tags}'.removeprefix(','))
 
     def _target(self, level: _Level, target: bytes) -> bytes:
         """Where a junction leads: ntfs-3g shows it as a link to below the place where it is mounted."""
@@ -814,12 +814,12 @@ class Ingest:
 
         is_sure: it need not be read again as long as it looks the same.
         """
-        name, _, attributes, record, size, mtime_ns, _, linked = found
+        name, _, attributes, record, size, mtime_ns, _, linked, _ = found
         self.result.files += 1
         self.result.bytes += size
         key, _, tags = (text + level.told.get(name, '')).partition(',')
         if linked:
-            tags = f'{self._hard_link_tag(found)},{tags}'.rstrip(',')
+            tags = f'{self._hard_link_tag(found, "," + tags)},{tags}'.strip(',')
         if remark:
             tags = tree.in_order([*tags.split(','), remark] if tags else [remark])
         if remark or not is_sure or not self._is_settled(level, found):
@@ -829,9 +829,12 @@ class Ingest:
         digest = f' sha256digest={key}' if key else ''
         return tree.format_lines(name, f'{attributes} size={size} time={tree.format_time(mtime_ns)}{digest}', tags)
 
-    def _hard_link_tag(self, found: scan.Found) -> str:
-        """Every name of a file carries the path of the first one; where that is too long for a line, its digest."""
-        if found.linked is None:
+    def _hard_link_tag(self, found: scan.Found, tags: str) -> str:
+        """Every name of a file carries the path of the first one; where that is too long for a line, its digest.
+
+        tags: the others.  NTFS counts a short name as a link.
+        """
+        if found.linked is None or found.links == 2 and ',short:' in tags:
             return ''
         first_name = self._first_names.get(found.linked, found.name)
         text = quote.quote_tag(first_name)

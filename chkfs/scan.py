@@ -17,7 +17,8 @@ class Found(NamedTuple):
 
     kind is a tree type ('file', 'dir', ...); attributes is the beginning of its tree line; record is what
     lstat told (see unpack), equal exactly when nothing that we can see has changed; size in bytes and the times
-    in ns are the same once more, to be had at once; linked is (device, inode) of what has several hard links.
+    in ns are the same once more, to be had at once; linked is (device, inode) of what has several hard links,
+    and links how many.
     """
 
     name: bytes
@@ -28,6 +29,7 @@ class Found(NamedTuple):
     mtime_ns: int
     ctime_ns: int  # 0 where the filesystem does not keep it
     linked: tuple[int, int] | None
+    links: int
 
 
 class Status(NamedTuple):
@@ -143,7 +145,7 @@ class Lister:
             mtime_ns, ctime_ns = status.st_mtime_ns, status.st_ctime_ns if ctimes else 0
             record = pack(size, mtime_ns, ctime_ns or zone_ns, inode if inodes else 0, status.st_rdev)
             linked = (device, inode) if links > 1 and kind != 'dir' else None
-            found.append(Found(name, kind, attributes, record, size, mtime_ns, ctime_ns, linked))
+            found.append(Found(name, kind, attributes, record, size, mtime_ns, ctime_ns, linked, links))
         return found, _explain(problems, fd) if problems else problems
 
     def share(self, mode: int, uid: int, gid: int) -> tuple[str, str]:
@@ -161,4 +163,4 @@ class Lister:
         record = pack(size, mtime_ns, ctime_ns or filesystem.zone_ns, inode, status.st_rdev)
         kind, attributes = self.share(status.st_mode, status.st_uid, status.st_gid)
         linked = (status.st_dev, status.st_ino) if status.st_nlink > 1 and kind != 'dir' else None
-        return Found(name, kind, attributes, record, size, mtime_ns, ctime_ns, linked)
+        return Found(name, kind, attributes, record, size, mtime_ns, ctime_ns, linked, status.st_nlink)

@@ -25,6 +25,8 @@ test_expect_success 'an NTFS with something of each kind' '
 	mkdir here/dir
 	echo hello >here/file
 	echo long >"here/Long name.text"
+	echo several >here/linked
+	ln here/linked here/dir/linked
 	echo inside >here/dir/inside
 	setfattr -n user.stream -v "a stream" here/file
 	setfattr -n user.long -v "$(head -c 5000 /dev/zero | tr "\0" s)" here/file
@@ -45,7 +47,8 @@ test_expect_success 'it is in the tree, and features say so' '
 	chkfs-backup -n ntfs here >out 2>err
 	chkfs-cat-object ntfs: >tree
 	grep -q "^\\./file .* tags=btime:[0-9]*\\.[0-9]*,ctime:.*,atime:.*,dos:rhsa,ntfs\\.acl:[^,]*,ntfs\\.object:AAECAwQFBgcICQoLDA0OD[^,]*,xattr:user\\.long:@[0-9a-f]*,xattr:user\\.stream:YSBzdHJlYW0=$" tree
-	grep -q "^\\./Long\\\\040name\\.text .*,short:LONGNA~1\\.TEX," tree
+	grep -q "^\\./Long\\\\040name\\.text .* tags=btime:.*,short:LONGNA~1\\.TEX," tree
+	grep -q "^\\./linked .* tags=hl:linked,btime:" tree
 	grep -q "^\\./dir .*,dos:h,ntfs\\.acl:.*xattr:user\\.of\\.dir:" tree
 	chkfs-cat-object "$(cut -f 1 out)" | grep -q "^features .* btime ctime atime flags=none ntfs xattr$"
 	test_must_fail grep "could not be read" err
