@@ -16,17 +16,19 @@ test_expect_success 'a DOS disk with a few names of later times' '
 	touch -d "2001-09-09 01:46:40" "$(printf "src/B\201cher")" src
 	chkfs-backup -q src
 '
+books=$(printf "B\303\274cher") miller=$(printf "M\303\274ller.txt") ae=$(printf "\303\244")
+export books miller ae
 names() (cd "$1" && find . -printf '%P\n' | LC_ALL=C sort)
 for locale in C C.UTF-8 broken; do
 	test_expect_success "LC_ALL=$locale: cp437 becomes UTF-8, what is UTF-8 stays, in either form; links lead there" "
 		rm -rf there
 		LC_ALL=$locale chkfs-restore -q --name-encoding cp437:utf-8 src there
-		printf '\nBücher\nBücher/ß\nGr\303\274\303\237e\nGru\314\210\303\237e\nMüller.txt\nhard\nlink\nplain\n' | sort >expected
+		printf '\nB\303\274cher\nB\303\274cher/\303\237\nGr\303\274\303\237e\nGru\314\210\303\237e\nM\303\274ller.txt\nhard\nlink\nplain\n' | sort >expected
 		names there | cmp expected -
-		[ \"\$(readlink there/link)\" = Bücher/../Müller.txt ]
+		[ \"\$(readlink there/link)\" = $books/../$miller ]
 		[ \"\$(cat there/link)\" = \"\$(cat src/hard)\" ]
-		[ there/hard -ef there/Müller.txt ]
-		[ \"\$(stat -c '%y %a' there there/Bücher)\" = \"\$(stat -c '%y %a' src src/B*)\" ]
+		[ \"\$(stat -c %i there/hard)\" = \"\$(stat -c %i there/$miller)\" ]
+		[ \"\$(stat -c '%y %a' there there/$books)\" = \"\$(stat -c '%y %a' src src/B*)\" ]
 		[ ! -e there.chkfs-missing.mtree ]
 	"
 done
@@ -58,9 +60,9 @@ test_expect_success 'two names that become one: both are restored, one of them b
 	echo latin >"two/$(printf "\344.txt")"
 	chkfs-backup -q two
 	test_expect_code 3 chkfs-restore -q --name-encoding latin-1:utf-8 two two.there 2>err
-	[ "$(cat two.there/ä.txt)" = utf ]
-	[ "$(cat "two.there/ä~$(printf "\344.txt" | sha256sum | cut -c 1-8).txt")" = latin ]
-	grep -q "to the target it is the same as .ä.txt." err
+	[ "$(cat "two.there/$ae.txt")" = utf ]
+	[ "$(cat "two.there/$ae~$(printf "\344.txt" | sha256sum | cut -c 1-8).txt")" = latin ]
+	grep -q "to the target it is the same as .$ae.txt." err
 	test_expect_code 128 chkfs-restore --name-encoding latin-1:utf-8 --on-collision=fail two two.fail
 	[ ! -e two.fail ]
 '
@@ -69,7 +71,7 @@ test_expect_success 'a name that becomes too long is cut at a whole letter' '
 	echo long >"long/$(printf "%0200d" 0 | sed "s/0/$(printf "\344")/g").txt"
 	chkfs-backup -q long
 	test_expect_code 3 chkfs-restore -q --name-encoding latin-1:utf-8 long long.there
-	[ "$(cat long.there/ää*~????????.txt)" = long ]
+	[ "$(cat "long.there/$ae$ae"*~????????.txt)" = long ]
 	[ "$(ls long.there | iconv -f utf-8 -t utf-8 | wc -c)" -ge 254 ]
 '
 test_expect_success 'what is no pair of encodings: 2, and nothing is made' '

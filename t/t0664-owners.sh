@@ -88,9 +88,9 @@ test_expect_success 'what is missing is applied to whom --owner says, as the res
 	setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/nonexistent CHKFS_STORE="$SCRATCH/theirs" \
 		chkfs-restore --owner=keep "$(cat tree)" dir/kept 2>err || code=$?
 	[ "$code" = 3 ]
-	sed -n "s/^chkfs-restore: to set what is missing, as root: //p" err >command
-	grep -q "^chkfs-apply-metadata --owner keep " command
-	sh -e command
+	sed -n "s/^chkfs-restore: to set what is missing, as root: //p" err >script
+	grep -q "^chkfs-apply-metadata --owner keep " script
+	sh -e script
 	owners dir/kept >a
 	owners keep | sed "1s/.*/$(sed -n 1p a)/" | cmp - a
 '
