@@ -129,13 +129,14 @@ class Recorder:
         seen['lines'] = self._lines(seen['first']['tree'])
         os.makedirs(os.path.dirname(restored), exist_ok=True)
         seen['restore'] = self._run('chkfs-checkout-tree', f'refs/backups/{disk.name}', restored)
+        found = kinds.Look(os.fsencode(restored)) if shown else None  # before anything is read there: times of access
         seen['restored'] = look(os.fsencode(restored))
         with disk.mounted('/dev/shm/another/place', options) as top:
             before = disk.read_bytes()
             seen['second'] = self._back_up(disk, top)
             seen['read_bytes'] = disk.read_bytes() - before
         if shown:
-            seen['outcomes'] = self._outcomes(disk, shown, kinds.Look(os.fsencode(restored)))
+            seen['outcomes'] = self._outcomes(disk, shown, found)
         return seen
 
     def fsck(self) -> tuple[int, str]:
@@ -160,7 +161,7 @@ class Recorder:
 
     def _outcomes(self, disk: Disk, shown: kinds.Look, restored: kinds.Look) -> dict[str, str]:
         """What the tables of chkfs-metadata(7) say of this driver."""
-        kept = kinds.Kept(stores.Store(os.fsencode(self._store)), f'refs/backups/{disk.name}')
+        kept = kinds.Kept(stores.Store(os.fsencode(self._store)), f'refs/backups/{disk.name}~1')  # the first
         targets = [restored]
         if not images.IMAGES[disk.name].is_from_source:  # to the disk itself, too, which may hold what ext4 cannot
             with disk.mounted('/dev/shm/back', images.IMAGES[disk.name].options.replace('ro', 'rw', 1)) as top:
