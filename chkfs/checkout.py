@@ -624,7 +624,7 @@ class Maker:
         attributes, kind = self.attributes(entry, fd), entry.type
         if self.lacks and ('link' if kind == 'dir' else kind) in self.lacks:
             raise errors.Error('the target cannot hold it')
-        if kind == 'link' and entry.tag('ntfs.reparse') is not None and self._target(fd) == endow.NTFS_3G:
+        if self._becomes_reparse_point(fd, entry):
             endow.make_reparse_point(fd, entry)
         elif kind == 'link':
             os.symlink(entry.link, entry.name, dir_fd=fd)
@@ -788,11 +788,16 @@ class Maker:
         except (OSError, OverflowError, errors.Damaged) as error:
             outcome.cannot_set('time', path, error)
         endow.set_last(target, self._target(fd), tags, self._read_value, fail)
-        if self.lacks is not None:
+        if self.lacks is not None and not self._becomes_reparse_point(fd, entry):  # FUSE wants no new type of anything
             status = os.stat(entry.name, dir_fd=fd, follow_symlinks=False)
             if stat.S_ISLNK(status.st_mode):
                 attributes = None, *attributes[1:]
             self._look_again(status, attributes, path, outcome)
+
+    def _becomes_reparse_point(self, fd: int, entry: tree.Entry) -> bool:
+        """Whether it is made as something else, and shows as a link when it has its reparse data."""
+        is_one = entry.type == 'link' and entry.tag('ntfs.reparse') is not None
+        return is_one and self._target(fd) == endow.NTFS_3G
 
     def _look_again(self, status: os.stat_result, attributes: tuple, path: bytes, outcome: Outcome) -> None:
         """Says what was set in vain: some filesystems take everything, and keep nothing."""
