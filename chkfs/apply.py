@@ -26,6 +26,7 @@ class Apply:
         self.problems = 0
         self._maker, self._report = maker, report
         maker.expect_any_owner()
+        maker.distrust()
         self._top = b''
         self._top_fd = -1
 

@@ -13,7 +13,7 @@ import functools
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from chkfs import (
@@ -193,6 +193,7 @@ class Checkout:
                 self._top_fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 self._is_alone = True
                 self._maker.expect_any_owner()  # the directory may give it its own group
+                self._maker.distrust()
                 self._restore_other(self._top_fd, tree.Entry(name, entry.fields), [])
         except OSError as error:
             raise errors.Error(f"cannot restore to '{shown}': {errors.describe(error)}") from error
@@ -224,7 +225,7 @@ class Checkout:
                 for line in survey.lines():
                     self._report(line)
             if found.is_limited:
-                self._maker.distrust(found)
+                self._maker.distrust(found.lacks)
         finally:
             if found is not None:
                 found.close()
@@ -515,9 +516,9 @@ class Maker:
         found._objects, found._step = self._objects.reopened(), lambda: None
         return found
 
-    def distrust(self, target: Target) -> None:
-        """The target is a limited one: what it cannot make is not tried, and what was set is looked at again."""
-        self.lacks = target.lacks
+    def distrust(self, lacks: Iterable[str] = ()) -> None:
+        """The target may be a limited one: what it lacks is not tried, and what was set is looked at again."""
+        self.lacks = set(lacks)
 
     def expect_any_owner(self) -> None:
         """What owners are set of may belong to anybody so far."""

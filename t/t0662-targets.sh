@@ -128,6 +128,17 @@ test_expect_success 'exFAT: --on-collision=fail writes nothing, and names the fi
 	test_expect_code 128 chkfs-restore --on-collision=fail src exfat/notmade
 	[ ! -e exfat/notmade ]
 '
+test_expect_success 'exFAT: what one file, or applying the list, cannot have set there is said, too' '
+	[ -s names ] || skip "there is no exFAT here"
+	test_expect_code 3 chkfs-restore -q src:plain exfat/plain 2>err
+	grep -q "mode could not be set 1 times" err
+	grep -q "^\. type=file .*missing:mode" exfat/plain.chkfs-missing.mtree
+	test_expect_code 3 chkfs-apply-metadata -q exfat/plain.chkfs-missing.mtree exfat/plain 2>err
+	grep -q "mode not set: " err
+	cp exfat/plain alone
+	chkfs-apply-metadata -q exfat/plain.chkfs-missing.mtree alone
+	[ "$(stat -c "%a %y" alone)" = "$(stat -c "%a %y" src/plain)" ]
+'
 test_expect_success 'exFAT: --on-collision takes three words' '
 	test_expect_code 2 chkfs-restore --on-collision=ask src there 2>err
 	test_expect_code 2 chkfs-restore --on-collision
