@@ -9,7 +9,6 @@ their old name, before the extension.
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -122,6 +121,8 @@ def _alike(name: bytes) -> str:
     """Equal for names that some filesystem takes for one."""
     if name.isascii():
         return name.decode('ascii').lower().rstrip('. ')
+    import unicodedata  # not needed where all names fit
+
     text = unicodedata.normalize('NFKC', name.decode('utf-8', 'surrogateescape'))
     return unicodedata.normalize('NFKC', text.casefold().upper().lower()).rstrip('. ')
 

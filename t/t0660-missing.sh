@@ -83,6 +83,30 @@ test_expect_success 'applied to a copy elsewhere, and without a store' '
 	(unset CHKFS_STORE; chkfs-apply-metadata -q other/moved.chkfs-missing.mtree elsewhere)
 	all_equal src elsewhere
 '
+test_expect_success 'attributes, capabilities, ACLs and flags: what a user may not set is listed, and equal when applied' '
+	need_other_user
+	need setfattr setfacl chattr rsync
+	mkdir special
+	for name in a b c; do echo "$name" >special/$name; done
+	setfattr -n user.x -v 1 special/a || skip "no attributes can be set here"
+	setfattr -n trusted.t -v 2 special/a
+	setfattr -n security.capability -v 0x0100000200200000000000000000000000000000 special/c
+	setfacl -m u:1234:rw special/b
+	chattr +a special/b 2>/dev/null || echo "no flags here"
+	chown 1000:1000 special/a
+	chkfs-backup -q -n special special
+	rm -rf other/store
+	cp -a store other/store
+	chown -R 65534:65534 other/store
+	test_expect_code 3 as_other chkfs-restore -q special other/special
+	grep -q "^\./a .*missing:owner.*missing:xattr" other/special.chkfs-missing.mtree
+	chkfs-apply-metadata -q other/special.chkfs-missing.mtree other/special
+	rsync -aHAXn -i --checksum --delete special/ other/special/ >difference
+	lsattr special | sed "s/ .*//" >flags
+	lsattr other/special | sed "s/ .*//" | cmp flags - || echo flags >>difference
+	chattr -a special/b other/special/b 2>/dev/null || echo "no flags here"
+	[ ! -s difference ]
+'
 test_expect_success 'nothing is overwritten by the list: a number is added' '
 	need_other_user
 	for n in 1 2 3; do
