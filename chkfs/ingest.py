@@ -376,6 +376,8 @@ class Ingest:
         self._met.enter(level.identity, level.path)
         self._tick()
         level.own_tags = self._gatherer.of_open(fd, level.kinds, statx.status(fd), level.name or b'.')
+        if level.parent and (short := level.parent.told.get(level.name)):
+            level.own_tags = metadata.with_tag(level.own_tags, short.removeprefix(','))
         try:
             entries, problems = self._lister.list(fd, level.filesystem)
         except OSError as error:
@@ -395,10 +397,10 @@ class Ingest:
         if len(entries) < seen:
             level.is_complete = False
         if not level.filesystem.has_true_ctime:  # else a change of what is told shows in the record
-            others = ((found.name, found.kind == 'file') for found in entries if found.kind != 'dir')
+            names = ((found.name, None if found.kind == 'dir' else found.kind == 'file') for found in entries)
             served = level.filesystem.type.startswith('fuse')  # by a program, which may never answer
             open = {'open': self._patience.open} if served else {}
-            level.told = self._gatherer.of_listing(fd, others, level.kinds, **open)
+            level.told = self._gatherer.of_listing(fd, names, level.kinds, **open)
         level.entries = entries
         level.directories = [index for index, found in enumerate(entries) if found.kind == 'dir']
         level.below = [entries[index] for index in reversed(level.directories)]

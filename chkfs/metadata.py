@@ -95,12 +95,13 @@ class Gatherer:
     def of_listing(
         self,
         fd: int,
-        names: Iterable[tuple[bytes, bool]],
+        names: Iterable[tuple[bytes, bool | None]],
         kinds: int,
         open: Callable[[bytes, int, int], int] = lambda name, flags, fd: os.open(name, flags, dir_fd=fd),
     ) -> dict[bytes, str]:
-        """Name to tags of the files and others in an open directory: (name, whether it can be opened).
+        """Name to tags of the entries of an open directory: (name, whether it can be opened).
 
+        None is for a subdirectory, of which only its short name is told: the rest it tells itself, once it is entered.
         open takes a name, flags, and the directory.
         """
         short_names = {}
@@ -112,9 +113,12 @@ class Gatherer:
             except OSError as error:
                 self._refuse((0, 0), SHORT, error, b'.', [])
         found = {}
+        wanted = kinds & ~SHORT
         for name, is_file in names:
-            wanted = kinds & ~SHORT
-            tags = self._of_file_named(fd, name, wanted, open) if is_file else self.of_name(fd, name, wanted)
+            if is_file is None:
+                tags = ''
+            else:
+                tags = self._of_file_named(fd, name, wanted, open) if is_file else self.of_name(fd, name, wanted)
             if name in short_names:
                 tags = with_tag(tags, f'short:{quote.quote_tag(short_names[name])}')
             found[name] = tags

@@ -1333,8 +1333,11 @@ def dos_drive(monkeypatch):
 def test_attributes_and_short_names_of_fat_are_stored(backup, source, dos_drive, later):
     write(source, b'a long name', data=b'12345')
     write(source, b'plain', data=b'1234')
+    write(source, b'sub', b'a long name', b'file', data=b'123')
     dos_drive[5] = dos.bits('rha')
     found = backup(source)
+    assert found.entries[b'sub/a long name'].tag('short') == 'ALONGN~1'
+    assert found.entries[b'sub'].tag('short') is None
     assert found.entries[b'a long name'].tag('dos') == 'rha'
     assert found.entries[b'a long name'].tag('short') == 'ALONGN~1'
     assert found.entries[b'plain'].tag('dos') is None and found.entries[b'plain'].tag('ctime') is None
