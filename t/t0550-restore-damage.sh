@@ -109,8 +109,8 @@ test_expect_success 'bytes that are gone from a pack without compression cost no
 		pack_of "$(blob sub/7)" >place
 		read -r pack offset length <place
 		pack=${pack%.gz}
-		{ head -c 400300 "$pack"; tail -c +400401 "$pack"; } >cut
-		cp cut "$pack"
+		{ head -c 400300 "$pack"; tail -c +400401 "$pack"; } >shorter
+		cp shorter "$pack"
 		[ $index = yes ] || rm "${pack%.tar}.index"
 		restores 3 src
 		[ "$(lost)" -ge 1 ]
