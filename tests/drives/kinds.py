@@ -26,10 +26,14 @@ class Look:
     def __init__(self, top: bytes):
         self.top = top
         self.statuses = {b'.': os.lstat(top)}
-        for directory, names, files in os.walk(top):
-            for name in names + files:
+        waiting = [b'']
+        while waiting:  # unlike os.walk, which follows links to see what they are, and so changes their time of access
+            directory = waiting.pop()
+            for name in os.listdir(os.path.join(top, directory)):
                 path = os.path.join(directory, name)
-                self.statuses[os.path.relpath(path, top)] = os.lstat(path)
+                self.statuses[path] = os.lstat(os.path.join(top, path))
+                if stat.S_ISDIR(self.statuses[path].st_mode):
+                    waiting.append(path)
         groups: dict[tuple[int, int], list[bytes]] = {}
         for path, status in sorted(self.statuses.items()):
             if not stat.S_ISDIR(status.st_mode):

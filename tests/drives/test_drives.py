@@ -119,6 +119,7 @@ NTFS_NAMES = ['Filename', 'Namespace', 'Attribute name']
 @pytest.mark.parametrize('kind', ['contents', 'mode and owner', 'mtime', 'devices, fifos', *NTFS_KINDS])
 def test_ntfs_written_back(journeys, kind):
     journey = journeys(drives.BY_NAME['ntfs-3g'])
+    assert journey.written_back.status == errors.DONE, journey.written_back.errors
     assert journey.seen.kinds[kind], 'there is some of it'
     assert journey.seen.kinds[kind] == journey.back.kinds[kind]
 

@@ -166,7 +166,8 @@ class Recorder:
         if not images.IMAGES[disk.name].is_from_source:  # to the disk itself, too, which may hold what ext4 cannot
             with disk.mounted('/dev/shm/back', images.IMAGES[disk.name].options.replace('ro', 'rw', 1)) as top:
                 back = os.path.join(top, b'back')
-                self._run('chkfs-checkout-tree', f'refs/backups/{disk.name}', os.fsdecode(back))
+                said = self._run('chkfs-checkout-tree', f'refs/backups/{disk.name}', os.fsdecode(back))
+                assert os.path.isdir(back), said
                 targets.append(kinds.Look(back))
         return {kind.name: kinds.outcome(kind, shown, kept, targets) for kind in kinds.KINDS}
 
