@@ -55,7 +55,7 @@ class Target:
         self._largest = _A_LARGE_SIZE
         self.first_ns, self.last_ns = -(1 << 90), 1 << 90
         try:
-            os.mkdir(self._name, 0o700, dir_fd=self._parent)
+            self._make_directory()
             self._fd = os.open(self._name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._parent)
             self.tells_case = not _exists(self._parent, self._name.upper())
             is_ordinary = mounts.filesystem(os.path.realpath(path), fd).type in _ORDINARY
@@ -66,6 +66,15 @@ class Target:
         except BaseException:
             self.close()
             raise
+
+    def _make_directory(self) -> None:
+        try:
+            os.mkdir(self._name, 0o700, dir_fd=self._parent)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self._name = secrets.token_hex(4).encode()  # msdos takes eight letters
+            os.mkdir(self._name, 0o700, dir_fd=self._parent)
 
     def close(self) -> None:
         if self._fd >= 0:
