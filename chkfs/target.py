@@ -115,7 +115,7 @@ class Target:
     # ---- trials ----
 
     def _try_all(self) -> None:
-        self.keeps_case = self._try_name(b'Aa')
+        self.keeps_case = self._try_name(b'Aa', exactly=True)
         self._takes_long_names = self.holds(_LONG_NAME)
         held = [self.holds(name) for name in _ODD_NAMES]
         file = self._make_file(b'f', is_kept=True)
@@ -137,16 +137,19 @@ class Target:
             os.close(fd)
         return fd
 
-    def _try_name(self, name: bytes) -> bool:
+    def _try_name(self, name: bytes, exactly: bool = False) -> bool:
+        """Where case is not told, a name may be listed in the case of one that was tried before: the kernel's cache."""
         try:
             self._make_file(name)
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise
             return False
-        found = os.listdir(self._fd)
-        is_held = os.fsdecode(name) in found or not self.keeps_case and os.fsdecode(name).lower() in found
-        for other in {os.fsdecode(name), *found}:
+        found, wanted = os.listdir(self._fd), os.fsdecode(name)
+        is_held = wanted in found
+        if not exactly and not (self.tells_case and self.keeps_case):
+            is_held |= wanted.lower() in map(str.lower, found)
+        for other in {wanted, *found}:
             with contextlib.suppress(OSError):
                 os.unlink(other, dir_fd=self._fd)
         return is_held
