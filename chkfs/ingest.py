@@ -9,7 +9,6 @@ import copy
 import errno
 import hashlib
 import os
-import random
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -452,6 +451,8 @@ class Ingest:
 
     def _pick(self, level: _Level) -> frozenset[bytes]:
         """The files of a directory that are to be read again, at random."""
+        import random  # takes 2 ms, and few backups ask for it
+
         share = self._options.rehash
         return frozenset(found.name for found in level.entries if found.kind == 'file' and random.random() < share)
 
