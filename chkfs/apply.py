@@ -113,13 +113,17 @@ class Apply:
         directory, first = self._first(entry)
         try:
             here, there = _look(fd, entry.name), _look(directory, first)
-            if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+            if os.path.samestat(here, there):
                 return
             if stat.S_IFMT(here.st_mode) != stat.S_IFMT(there.st_mode):
                 raise errors.Error('is not of the type any more that its first name has')
             if entry.type == 'file' and not filecmp.cmp(_path(fd, entry.name), _path(directory, first), shallow=False):
                 raise errors.Error('is not the same any more as the file that it was a name of')
-            os.link(first, _LINKED_BESIDE, src_dir_fd=directory, dst_dir_fd=fd, follow_symlinks=False)
+            try:
+                os.link(first, _LINKED_BESIDE, src_dir_fd=directory, dst_dir_fd=fd, follow_symlinks=False)
+            except FileExistsError:  # left by a run that died here
+                if not os.path.samestat(_look(fd, _LINKED_BESIDE), there):
+                    raise errors.Error(f"'{quote.readable(_LINKED_BESIDE)}' is in the way: move it elsewhere") from None
             os.rename(_LINKED_BESIDE, entry.name, src_dir_fd=fd, dst_dir_fd=fd)
         finally:
             os.close(directory)

@@ -190,6 +190,24 @@ def test_a_copy_that_was_changed_does_not_become_a_link(backup, restore, source,
         assert file.read() == b'edited'
 
 
+def test_what_a_run_that_died_left_behind_takes_the_place_of_the_copy(backup, restore, source, refuse):
+    with open(os.path.join(source, b'a'), 'wb') as file:
+        file.write(b'same')
+    os.link(os.path.join(source, b'a'), os.path.join(source, b'b'))
+    root = backup(source).root
+    stop = refuse('link')
+    restored, other = restore(root), restore(root, 'other')
+    stop()
+    os.link(os.path.join(restored.path, b'a'), os.path.join(restored.path, b'.chkfs-link'))
+    assert restored.apply() == []
+    assert sorted(os.listdir(restored.path)) == [b'a', b'b']
+    assert os.path.samefile(os.path.join(restored.path, b'a'), os.path.join(restored.path, b'b'))
+    with open(os.path.join(other.path, b'.chkfs-link'), 'wb') as file:
+        file.write(b'not ours')
+    assert len(other.apply()) == 1
+    assert sorted(os.listdir(other.path)) == [b'.chkfs-link', b'a', b'b']
+
+
 def test_a_name_is_given_back_unless_it_is_taken(backup, restore, source):
     for name in (b'dir/new', b'taken', b'blocked'):
         os.makedirs(os.path.join(source, name))
