@@ -11,8 +11,9 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 
-from chkfs import checkout, errors, metadata, missing, quote, tree
+from chkfs import errors, metadata, missing, quote, tree
 from chkfs.descent import open_below
+from chkfs.maker import Maker, Outcome
 
 _HARD_LINK = 'hard link'
 _LINKED_BESIDE = b'.chkfs-link'  # a link before it takes the place of the copy
@@ -21,7 +22,7 @@ _LINKED_BESIDE = b'.chkfs-link'  # a link before it takes the place of the copy
 class Apply:
     """One run.  report takes a line for each problem."""
 
-    def __init__(self, maker: checkout.Maker, report: Callable[[str], None]):
+    def __init__(self, maker: Maker, report: Callable[[str], None]):
         self.entries = 0  # that were looked at
         self.problems = 0
         self._maker, self._report = maker, report
@@ -59,7 +60,7 @@ class Apply:
     def _try(self, do: Callable, entry: tree.Entry) -> None:
         *above, name = entry.name.split(b'/') if entry.name != b'.' else [self._top_name(entry)]
         self.entries += do != self._rename
-        outcome = checkout.Outcome()
+        outcome = Outcome()
         try:
             fd = open_below(self._top_fd, above)
         except OSError as error:
@@ -80,7 +81,7 @@ class Apply:
     def _top_name(self, entry: tree.Entry) -> bytes:
         return b'.' if entry.type == 'dir' else os.path.basename(self._top)
 
-    def _apply(self, fd: int, entry: tree.Entry, said: tree.Entry, outcome: checkout.Outcome) -> None:
+    def _apply(self, fd: int, entry: tree.Entry, said: tree.Entry, outcome: Outcome) -> None:
         lacks = missing.kinds(said)
         with _SameTimes(fd):
             if _kind(fd, entry.name) is None and missing.ENTRY in lacks:
@@ -92,7 +93,7 @@ class Apply:
                 self._link(fd, entry)
         self._maker.set(fd, entry, said.name, outcome)
 
-    def _make(self, fd: int, entry: tree.Entry, said: tree.Entry, outcome: checkout.Outcome) -> bool:
+    def _make(self, fd: int, entry: tree.Entry, said: tree.Entry, outcome: Outcome) -> bool:
         """Makes what was not there, with all that belongs to it; False when it is a link to what is there."""
         if entry.tag('hl') is not None:
             try:
@@ -142,7 +143,7 @@ class Apply:
             tree.check_name(part)
         return open_below(self._top_fd, above), name
 
-    def _rename(self, fd: int, entry: tree.Entry, said: tree.Entry, outcome: checkout.Outcome) -> None:
+    def _rename(self, fd: int, entry: tree.Entry, said: tree.Entry, outcome: Outcome) -> None:
         """Gives an entry the name back that its target could not hold."""
         name = quote.unquote(said.tag('name') or '')
         tree.check_name(name)

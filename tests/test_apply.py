@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from chkfs import apply, checkout, errors, missing, tree
+from chkfs import apply, checkout, errors, maker, missing, tree
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
 TIME = 10**18
@@ -27,7 +27,7 @@ class Restored:
     def apply(self, entries=None, path=None):
         """Gives what was said."""
         said = []
-        work = apply.Apply(checkout.Maker(self.store.objects), said.append)
+        work = apply.Apply(maker.Maker(self.store.objects), said.append)
         work.run(self.entries() if entries is None else entries, path or self.path)
         assert work.problems == len(said)
         return said
@@ -238,4 +238,4 @@ def test_a_name_or_a_link_that_leads_elsewhere_is_refused(backup, restore, sourc
 
 def test_a_directory_that_is_not_there_is_an_error(store, tmp_path):
     with pytest.raises(errors.Error, match='cannot open'):
-        apply.Apply(checkout.Maker(store.objects), print).run([], os.fsencode(tmp_path / 'none' / 'such'))
+        apply.Apply(maker.Maker(store.objects), print).run([], os.fsencode(tmp_path / 'none' / 'such'))

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from chkfs import checkout, errors, holes, key, mounts, ranges, reflink, tree
+from chkfs import checkout, errors, holes, key, maker, mounts, ranges, reflink, tree
 from chkfs import store as stores
 
 OLD = 10**18
@@ -349,7 +349,7 @@ def test_where_data_is_said_to_be_costs_no_byte(restore, store, put, make, data)
 def test_a_sparse_file_too_large_to_hash_whose_pieces_are_not_where_they_belong_is_not_restored(
     backup, restore, source, sparse, make, monkeypatch
 ):
-    monkeypatch.setattr(checkout, '_MOST_ZEROS', 1 << 20)
+    monkeypatch.setattr(maker, '_MOST_ZEROS', 1 << 20)
     sparse(40 << 20, 20 << 20)
     found = backup(source)
     line = found.entries[b'sparse'].line().replace(f'data:{20 << 20}-{(20 << 20) + BLOCK}', 'data:0-4096')

@@ -23,7 +23,7 @@ LAYERS = [
     ['scan', 'walk', 'salvage'],
     ['contents'],
     ['earlier'],
-    ['reader', 'survey'],
+    ['reader', 'survey', 'maker'],
     ['ingest', 'checkout'],
     ['apply'],
     ['refs'],
@@ -155,11 +155,17 @@ def test_only_publish_renames_and_syncs():
 
 
 def test_only_publish_removes_files_of_a_store():
-    """The cache removes its own files, and checkout what it could restore only half."""
+    """The cache removes its own files; checkout and maker what could be restored only half."""
     for module, path in MODULES.items():
         with open(path) as file:
             source = file.read()
         used = {name for name in ('os.unlink', 'os.remove', 'os.rmdir', 'os.truncate', 'rmtree') if name in source}
         both = {'os.unlink', 'os.rmdir'}
-        allowed = {'publish': both, 'cache': {'os.unlink'}, 'checkout': both, 'target': both}
+        allowed = {
+            'publish': both,
+            'cache': {'os.unlink'},
+            'maker': {'os.unlink'},
+            'checkout': {'os.rmdir'},
+            'target': both,
+        }
         assert used <= allowed.get(module, set()), module

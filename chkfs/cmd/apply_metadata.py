@@ -2,7 +2,8 @@
 
 import os
 
-from chkfs import apply, checkout, cli, errors, missing, ownership
+from chkfs import apply, cli, errors, missing, ownership
+from chkfs.maker import Maker
 
 USAGE = 'chkfs-apply-metadata [-q] [--owner WHOSE] FILE DEST'
 
@@ -17,7 +18,7 @@ def options(parser):
 def run(args):
     report = cli.reporter(args)
     owners = ownership.parse(args.owner) if args.owner else None
-    work = apply.Apply(checkout.Maker(_Objects(args), owners=owners), report)
+    work = apply.Apply(Maker(_Objects(args), owners=owners), report)
     work.run(missing.entries(os.fsencode(args.file)), os.fsencode(args.destination))
     if work.problems:
         report(f'{work.problems} things could not be set')
