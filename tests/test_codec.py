@@ -7,9 +7,11 @@ import lzma
 import sys
 import zlib
 
+import deflate
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from isal import igzip_lib
 
 from chkfs import codec, errors
 
@@ -243,6 +245,22 @@ def test_a_compressor_that_is_wrong_is_caught(name, monkeypatch):
     monkeypatch.setattr(codec, 'compress', lambda name, data, light, real=codec.compress: real(name, data[:-1] + b'?'))
     with pytest.raises(errors.Error, match='memory'):
         codec.verified(name, b'data!')
+
+
+@pytest.mark.parametrize('light', [False, True])
+def test_no_gzip_library_is_trusted_to_read_what_it_wrote(light, monkeypatch):
+    """Its error might be the same both ways."""
+    used = []
+    for module, write, read in ((deflate, 'gzip_compress', 'gzip_decompress'), (igzip_lib, 'compress', 'decompress')):
+        for name in (write, read):
+
+            def noting(*arguments, kind=name == write, module=module, real=getattr(module, name)):
+                used.append((kind, module))
+                return real(*arguments)
+
+            monkeypatch.setattr(module, name, noting)
+    codec.verified('gzip', TEXT, light)
+    assert dict(used) == ({True: igzip_lib, False: deflate} if light else {True: deflate, False: igzip_lib})
 
 
 def test_a_missing_zstd_is_said_with_a_way_out(monkeypatch):

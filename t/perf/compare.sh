@@ -12,6 +12,7 @@ export BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes BORG_RELOCATED_REPO_ACCESS
 have() { command -v "$1" >/dev/null; }
 seconds() { # runs a command; prints how long it took
 	sync
+	find "$source" "$work" -type f ! -name image -exec cat {} + >/dev/null 2>&1 # in memory, for each of them alike
 	begin=$(date +%s%N)
 	"$@" >"$work/log" 2>&1 || { echo "failed: $*" >&2; tail -3 "$work/log" >&2; }
 	end=$(date +%s%N)
@@ -31,7 +32,6 @@ row() { printf '%-22s %9s %9s %9s %12s\n' "$@"; }
 tar_zstd() { tar -C "$source" -cf - . | zstd -q -3 -o "$work/tar.zst" -f; }
 bup_save() { bup index "$source" && bup save -n x "$source"; }
 
-find "$source" -type f -exec cat {} + >/dev/null 2>&1
 row "$source" first unchanged restore bytes
 if have zstd; then
 	a=$(seconds tar_zstd)
