@@ -357,7 +357,10 @@ class ScanCache:
         return _unpack_files(row[0]) if row and isinstance(row[0], bytes) else {}
 
     def remember(self, rows: Iterable[tuple[str, bytes, Directory]]) -> None:
-        """Takes (identity, path, directory) rows whose objects are all secured; an identity of '' is none."""
+        """Takes (identity, path, directory) rows; an identity of '' is none.
+
+        What a row with a tree names must all be safe in the store; one without a tree tells of files only.
+        """
         if self._db is None:
             return
         values = [

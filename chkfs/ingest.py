@@ -39,6 +39,7 @@ _BATCH_FILES = 128  # of a job for a worker
 _BATCH_BYTES = 2 << 20
 _MANY_FILES = 300  # from so many files on, or so many bytes, workers are worth their start
 _MANY_BYTES = 8 << 20
+_EARLY_BYTES = 32 << 20  # that were read; of these the next run reads again what is not in the store, if we die
 _LONGEST_RUN_NS = 400 * 86400 * 10**9
 _LONGEST_WAY = 4 * 4096  # bytes of a path, where only that can end a circle: four times what a program can open
 _ROUNDS = 8  # there: so many directories with the same entries, each in the one before, are a circle
@@ -84,7 +85,7 @@ class _Level:
     __slots__ = (
         *('filesystem', 'place', 'identity', 'path', 'parent', 'name', 'entries', 'below', 'directories', 'tags'),
         *('lines', 'done', 'waits_for', 'is_whole', 'unread', 'depth', 'kinds', 'own_tags', 'told'),
-        *('is_complete', 'listing', 'rounds', 'picked', 'expected'),
+        *('is_complete', 'listing', 'rounds', 'picked', 'expected', 'remembered'),
     )
 
     def __init__(
@@ -108,6 +109,7 @@ class _Level:
         self.tags: dict[bytes, str] = {}  # name of a stored subdirectory to its tags
         self.lines: list[str] = []  # of the tree, one an entry, '' while it is not known
         self.done: dict[bytes, tuple[bytes, str]] = {}  # files that need not be read the next time
+        self.remembered = 0  # so many of these are known to the next run, even if this one dies
         self.waits_for = 1  # jobs, subdirectories, and this process as long as it is at it
         self.is_whole = True  # nothing went wrong or is in doubt, so it may be recognised the next time
         self.unread = ''  # the tag that says why it could not be listed
@@ -175,6 +177,7 @@ class Ingest:
         self._number = 0
         self._unfinished: dict[int, _Level] = {}  # left, but waiting for files or subdirectories
         self._rows: list[tuple[str, bytes, Directory]] = []
+        self._early_bytes = self._early_rows = 0  # read, and of _rows, when _remember_early() was last at work
         self._first_names: dict[tuple[int, int], bytes] = {}
         self._met: again.Met | None = None
         self._path = b''  # what is being looked at, to be shown
@@ -468,7 +471,7 @@ class Ingest:
     def _begin_lines(self, fd: int, level: _Level, old: dict[bytes, tuple[bytes, str]]) -> None:
         """Makes the tree's lines of all but subdirectories and files to be read, and has those read."""
         level.lines = [''] * len(level.entries)
-        wanted = []
+        wanted, size = [], 0
         for index, found in enumerate(level.entries):
             if found.kind == 'file':
                 row = old.get(found.name)
@@ -478,9 +481,10 @@ class Ingest:
                         continue
                     level.expected[found.name] = row[1]
                 wanted.append(index)
-                if len(wanted) == _BATCH_FILES:
+                size += found.size
+                if len(wanted) == _BATCH_FILES or size >= _BATCH_BYTES:
                     self._want(fd, level, wanted)
-                    wanted = []
+                    wanted, size = [], 0
             elif found.kind != 'dir':
                 level.lines[index] = self._other_line(fd, level, found)
         if wanted:
@@ -507,6 +511,7 @@ class Ingest:
                 wanted = found.name, size, found.mtime_ns
                 outcome = self._reader.read_slowly(fd, self._kinds_to_read(level), *wanted, former=former)
                 level.lines[index] = self._outcome_line(level, found, outcome)
+                self._remember_early()
             else:
                 files.append((found.name, size, found.mtime_ns))
                 self._batch_bytes += size
@@ -553,6 +558,7 @@ class Ingest:
                 for fd in fds:
                     os.close(fd)
         self._tick()
+        self._remember_early()
         self._writer.checkpoint_if_due()
 
     def _start_worker(self, give_up: Callable[[tuple], None]) -> Callable:
@@ -875,9 +881,9 @@ class Ingest:
     def _remember(self) -> Callable[[], None]:
         """At a checkpoint: what to do when all that was put so far is safe and rows about it may be believed."""
         self.result.features = self._gatherer.features()
-        rows, self._rows = self._rows, []
+        rows, self._rows, self._early_rows = self._rows, [], 0
         for level in self._unfinished.values():
-            rows.append((*level.known_as, Directory(b'', '', dict(level.done))))
+            rows.append((*level.known_as, Directory(b'', '', level.done)))  # and what comes into it until then
         secured = None
         if self._root and not self._top_tags:
             so_far = copy.copy(self.result)
@@ -890,6 +896,23 @@ class Ingest:
                 secured()
 
         return remember
+
+    def _remember_early(self) -> None:
+        """Now and then between two checkpoints: has the next run know the files that have been read.
+
+        That is no promise that the store has them: whoever believes a row about a file asks the store.  What is in
+        incoming/ by then is stored before the next run begins.
+        """
+        if self.result.read_bytes - self._early_bytes < _EARLY_BYTES:
+            return
+        self._early_bytes = self.result.read_bytes
+        rows = [(*place, Directory(b'', '', row.files)) for *place, row in self._rows[self._early_rows :]]
+        self._early_rows = len(self._rows)
+        for level in self._unfinished.values():
+            if len(level.done) > level.remembered + level.remembered // 8:  # else one with very many is written often
+                level.remembered = len(level.done)
+                rows.append((*level.known_as, Directory(b'', '', level.done)))
+        self._cache.remember(rows)
 
     def _put_unfinished(self) -> str:
         """Puts trees of what is in the unfinished directories so far, and gives the tags of the top one."""

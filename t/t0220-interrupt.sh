@@ -76,6 +76,23 @@ test_expect_success 'what the dead ones left in incoming was taken over, or set 
 	need setsid pgrep
 	[ -z "$(find store/incoming -mindepth 1 -maxdepth 1 ! -name "left-*")" ]
 '
+test_expect_success 'kill -9 before the first checkpoint: of what was read, little is read again' '
+	need setsid pgrep strace
+	strace -o trace true 2>err || skip "strace may not trace here"
+	new_store
+	begin
+	until_incoming 150000
+	finish KILL
+	[ ! -e store/refs/backups/src ] || skip "it was too fast to be killed"
+	find store/incoming -name "*-blob-*" | wc -l >secured
+	[ "$(cat secured)" -gt 100 ]
+	strace -f -qq -e trace=open,openat -o trace chkfs-backup -q src
+	grep -o "\"large-[0-9]*\"" trace | sort -u | wc -l >read_again
+	[ "$(cat read_again)" -lt $((280 - $(cat secured) + 70)) ]
+	chkfs-restore -q src back
+	same_trees src back
+	rm -r back
+'
 test_expect_success 'kill -9 after the first checkpoint: what was secured is not read again' '
 	need setsid pgrep strace
 	strace -o trace true 2>err || skip "strace may not trace here"
