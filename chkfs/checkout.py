@@ -192,14 +192,21 @@ class Checkout:
                 if levels:
                     descent.leave()
                     names.pop()
-            while self._parts:
-                self._hand_out()
-                if self._crew is not None:
-                    self._crew.finish()
+            self._finish_batches()
             self._set_flags_of_links()
             self._bind()
         finally:
             descent.close()
+
+    def _finish_batches(self) -> None:
+        """Waits until all is done, also what comes of the last batches: the ends of large directories."""
+        while True:
+            if self._parts:
+                self._hand_out()
+            if self._crew is not None:
+                self._crew.finish()
+            if not self._parts:
+                return
 
     def _set_flags_of_links(self) -> None:
         """What is immutable takes no further name."""

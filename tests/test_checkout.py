@@ -235,6 +235,21 @@ def test_many_files_come_back_too(store, backup, restore, source, alarm, directo
     assert backup(restored.path).copied == found.copied
 
 
+@pytest.mark.parametrize('directories', [1, 2, 3, 4, 5])
+def test_a_last_batch_that_is_full_is_waited_for(backup, restore, source, monkeypatch, tree_on_disk, directories):
+    monkeypatch.setattr(checkout, '_BATCH_BYTES', 2 << 20)
+    monkeypatch.setattr(checkout, '_BATCH_DIRECTORIES', 4)
+    for number in range(140):  # more than a batch: workers are started
+        write(source, b'0 many', b'%d' % number)
+    for directory in range(directories):
+        for number in range(20):
+            write(source, b'%d' % (directory + 1), b'%d' % number, data=b'%d' % number)
+    touch_everything(source)
+    restored = restore(backup(source).root)
+    assert restored.work.files == 140 + directories * 20
+    assert tree_on_disk(restored.path) == tree_on_disk(source)
+
+
 def test_three_hundred_levels_come_back(backup, restore, source):
     fd, name = os.open(source, os.O_RDONLY), b'n' * 255
     for _ in range(300):
