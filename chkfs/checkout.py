@@ -25,6 +25,7 @@ from chkfs import (
     quote,
     target,
     tree,
+    xattrs,
 )
 from chkfs.descent import Descent, open_below
 from chkfs.maker import Maker, Outcome
@@ -133,7 +134,7 @@ class Checkout:
             else:
                 self._top_fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 self._is_alone = True
-                self._maker.expect_any_owner()  # the directory may give it its own group
+                self._maker.expect_any_owner()  # the directory may give it its own group, and ACLs
                 self._maker.distrust()
                 self._restore_other(self._top_fd, tree.Entry(name, entry.fields), [])
         except OSError as error:
@@ -494,6 +495,7 @@ def _make_top(destination: bytes) -> int:
             with contextlib.suppress(OSError) if is_ours else contextlib.nullcontext():
                 os.fchown(fd, os.geteuid(), os.getegid())
             is_private = False
+        xattrs.remove_acls(fd)  # else all that is made below would have those that are given to it
         if not is_private:
             _close_to_others(fd)
         if os.listdir(fd):

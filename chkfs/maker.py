@@ -110,7 +110,7 @@ class Maker:
         self.lacks = set(lacks)
 
     def expect_any_owner(self) -> None:
-        """What owners are set of may belong to anybody so far."""
+        """What owners are set of may belong to anybody so far, and what is made may have ACLs of its directory."""
         self._owner = _ANY_OWNER
 
     def make(self, parts: list[tuple[bytes, list[str], tuple | None, str, int]], fds: list[int]) -> tuple:
@@ -233,6 +233,8 @@ class Maker:
             os.mknod(entry.name, type | 0o600, os.makedev(*entry.device), dir_fd=fd)
         else:
             raise errors.Damaged(f'unknown type {kind[:80]!r}')
+        if self._owner is _ANY_OWNER:
+            xattrs.remove_acls(xattrs.path_below(fd, entry.name))
         self._set_by_name(fd, entry, attributes, path, outcome)
 
     def set(self, fd: int, entry: tree.Entry, path: bytes, outcome: Outcome) -> None:
@@ -281,6 +283,8 @@ class Maker:
         """Gives the size in bytes.  fill writes the contents, if not simply the chunks, and gives it."""
         file = os.open(name, _CREATE, 0o600, dir_fd=fd)
         try:
+            if self._owner is _ANY_OWNER:
+                xattrs.remove_acls(file)
             if attributes[-1]:
                 endow.set_before_contents(file, attributes[-1])
             size = self._write(file, chunks) if fill is None else fill(file)

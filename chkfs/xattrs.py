@@ -12,6 +12,7 @@ import string
 LONGEST = 1 << 16  # bytes of a value, the limit of Linux
 NOT_OFFERED = frozenset((errno.ENOTSUP, errno.ENOSYS))
 
+_ACLS = 'system.posix_acl_access', 'system.posix_acl_default'
 _libc = ctypes.CDLL(None, use_errno=True)
 _room = ctypes.create_string_buffer(LONGEST)
 _HFS = 'osx.'
@@ -63,6 +64,17 @@ def put(target: int | bytes, name: str, value: bytes) -> None:
         os.setxattr(target, name, value)
     else:
         os.setxattr(target, name, value, follow_symlinks=False)
+
+
+def remove_acls(target: int | bytes) -> None:
+    """Removes the ACLs that something has, as from the directory that it was made in.  Raises OSError."""
+    options = {} if type(target) is int else {'follow_symlinks': False}
+    for name in _ACLS:
+        try:
+            os.getxattr(target, name, **options)
+        except OSError:
+            continue
+        os.removexattr(target, name, **options)
 
 
 def hfs_names(target: int | bytes) -> list[str]:

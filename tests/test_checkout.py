@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import stat
+import struct
 import subprocess
 
 import pytest
@@ -955,6 +956,43 @@ def test_an_empty_directory_of_somebody_else_is_ours_while_it_goes_on(restore, m
     restore(make('./pipe type=fifo mode=0666', attributes='mode=0755 uid=1234 gid=1234'))
     assert seen == [(0, 0o700)]
     assert (out.stat().st_uid, stat.S_IMODE(out.stat().st_mode)) == (1234, 0o755)
+
+
+_ACL = struct.pack('<I', 2) + b''.join(  # user::rwx user:1234:rwx group::rwx mask::rwx other::rwx
+    struct.pack('<HHI', tag, 7, who)
+    for tag, who in ((1, 2**32 - 1), (2, 1234), (4, 2**32 - 1), (16, 2**32 - 1), (32, 2**32 - 1))
+)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """A directory that gives access to somebody else, also to all that is made in it."""
+    path = tmp_path / 'listed'
+    path.mkdir()
+    try:
+        for name in ('access', 'default'):
+            os.setxattr(path, f'system.posix_acl_{name}', _ACL)
+    except OSError:
+        pytest.skip('no ACLs here')
+    return path
+
+
+@pytest.mark.parametrize('name', ['listed', 'listed/new'])
+def test_nobody_gets_access_from_where_it_is_restored(restore, store, put, make, listed, name):
+    put(store, 'blob', b'good')
+    inner = make(file_line('file', b'good', '0640')).key
+    restored = restore(make(dir_line('sub', inner, '0750'), file_line('file', b'good', '0640')), name)
+    for path in (restored.path, restored.join(b'sub'), restored.join(b'sub', b'file'), restored.join(b'file')):
+        assert [each for each in os.listxattr(path) if 'acl' in each] == []
+    assert stat.S_IMODE(os.stat(restored.join(b'file')).st_mode) == 0o640
+
+
+@pytest.mark.parametrize('line', [file_line('x', b'good', '0640'), './x type=fifo mode=0640'])
+def test_nor_does_one_that_is_restored_alone(restore, store, put, listed, line):
+    put(store, 'blob', b'good')
+    restored = restore(tree.parse_line(line), 'listed/x')
+    assert [each for each in os.listxattr(restored.path) if 'acl' in each] == []
+    assert stat.S_IMODE(os.stat(restored.path).st_mode) == 0o640
 
 
 def test_reading_for_a_restore_writes_nothing_into_the_store(backup, restore, full, store, store_on_disk):
