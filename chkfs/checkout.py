@@ -385,7 +385,7 @@ class Checkout:
         try:
             if first is None or not self._link(fd, entry, first, path, outcome):
                 if entry.type == 'file':
-                    if hard_link is not None and entry.tag('flags') is not None:
+                    if hard_link is not None and entry.tag('flags') is not None and not self._is_alone:
                         self._flags_later.append(([*names, entry.name], entry))
                         entry = missing.without_tags(entry, 'flags')
                     self._maker.make_file(fd, path, entry, outcome)

@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from chkfs import checkout, errors, holes, key, maker, mounts, ranges, reflink, tree
+from chkfs import checkout, errors, flags, holes, key, maker, mounts, ranges, reflink, tree
 from chkfs import store as stores
 
 OLD = 10**18
@@ -390,6 +390,14 @@ def test_one_file_is_restored_alone(backup, restore, source):
     restored = restore(entries[b'file'], 'other name')
     assert restored.read() == b'alone'
     assert (os.lstat(restored.path).st_mtime_ns, stat.S_IMODE(os.lstat(restored.path).st_mode)) == (OLD, 0o600)
+
+
+def test_one_name_of_several_keeps_its_flags_when_it_is_restored_alone(restore, store, put, monkeypatch):
+    put(store, 'blob', b'good')
+    found = []
+    monkeypatch.setattr(flags, 'put', lambda fd, text: found.append(text))
+    restore(tree.parse_line(file_line('x', b'good', rest=' tags=hl:x,flags:d')))
+    assert found == ['d']
 
 
 def test_one_symlink_is_restored_alone(restore):
