@@ -23,6 +23,7 @@ _SET_ID = stat.S_ISUID | stat.S_ISGID
 _NO_SHARING = frozenset((errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.ENOSYS))
 _SHARED_FROM = 128 << 10  # bytes: smaller objects lie in packs
 _ANY_OWNER = -1, -1
+_KEPT_ANYWHERE_NS = (1 << 31) * 10**9  # to here from 1970; other times become the nearest that the target can hold
 _MOST_ZEROS = 256 << 20  # bytes of holes that are hashed to verify a whole file; of one with more, its pieces only
 
 
@@ -361,7 +362,7 @@ class Maker:
             outcome.cannot_set('time', path, error)
         if tags:
             endow.set_last(fd, self._target(fd), tags, self._read_value, fail)
-        if self.lacks is not None:
+        if self.lacks is not None or time_ns is not None and not 0 <= time_ns < _KEPT_ANYWHERE_NS:
             self._look_again(os.fstat(fd), attributes, path, outcome)
 
     def _set_by_name(self, fd: int, entry: tree.Entry, attributes: tuple, path: bytes, outcome: Outcome) -> None:
@@ -385,7 +386,8 @@ class Maker:
         except (OSError, OverflowError, errors.Damaged) as error:
             outcome.cannot_set('time', path, error)
         endow.set_last(target, self._target(fd), tags, self._read_value, fail)
-        if self.lacks is not None and not self._becomes_reparse_point(fd, entry):  # FUSE wants no new type of anything
+        is_looked_at = self.lacks is not None or time_ns is not None and not 0 <= time_ns < _KEPT_ANYWHERE_NS
+        if is_looked_at and not self._becomes_reparse_point(fd, entry):  # FUSE wants no new type of anything
             status = os.stat(entry.name, dir_fd=fd, follow_symlinks=False)
             if stat.S_ISLNK(status.st_mode):
                 attributes = None, *attributes[1:]

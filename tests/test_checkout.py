@@ -180,6 +180,27 @@ def test_times_come_back_to_the_nanosecond(backup, restore, source, time_ns):
         assert os.lstat(restored.join(name)).st_mtime_ns == time_ns, name
 
 
+@pytest.mark.parametrize('kind', ['file', 'dir', 'link'])
+def test_a_time_that_the_target_replaces_is_said(restore, store, put, make, monkeypatch, kind):
+    real, first = os.utime, -(2**31) * 10**9
+
+    def keep_nearest(path, ns, **options):  # as ext4 does
+        real(path, ns=tuple(max(time_ns, first) for time_ns in ns), **options)
+
+    monkeypatch.setattr(os, 'utime', keep_nearest)
+    put(store, 'blob', b'good')
+    lines = {
+        'file': file_line('x', b'good'),
+        'dir': dir_line('x', make().key),
+        'link': './x type=link mode=0777 time=1.000000000 link=y',
+    }
+    old, older = make(lines[kind].replace('=1.', '=-2147483648.')), make(lines[kind].replace('=1.', '=-11644473600.'))
+    assert restore(old, 'old').work.unset == {}
+    restored = restore(older, 'older')
+    assert restored.work.unset == {'time': 1}
+    assert restored.details == ["'x': time not set: the target does not keep it"]
+
+
 @pytest.mark.parametrize(
     'mode', [pytest.param(0o0000, marks=AS_ROOT), 0o0400, 0o0777, 0o4755, 0o2755, 0o6711, 0o1777, 0o7777]
 )
