@@ -7,6 +7,7 @@ deepest first, and names that were changed are given back last.
 
 import errno
 import filecmp
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -28,18 +29,20 @@ class Apply:
         self._maker, self._report = maker, report
         maker.expect_any_owner()
         maker.distrust()
-        self._top = b''
+        self._top_name = b''  # of what is no directory
         self._top_fd = -1
 
     def run(self, entries: Iterable[tree.Entry], destination: bytes) -> None:
         """Raises Error when destination cannot be opened, or the entries cannot be read."""
-        self._top = os.path.abspath(destination)
-        is_directory = os.path.isdir(self._top) and not os.path.islink(self._top)
+        entries = iter(entries)
+        first = list(itertools.islice(entries, 1))
         directories, renamed = [], []
         try:
-            # for one that is no directory, its own name leads to it
-            self._top_fd = os.open(self._top if is_directory else os.path.dirname(self._top), os.O_RDONLY)
-            for entry in entries:
+            above, self._top_name = missing.split(destination)
+            # for one that is no directory, which is all of its list, its own name leads to it
+            is_alone = bool(first) and first[0].name == b'.' and first[0].type != 'dir'
+            self._top_fd = os.open(above if is_alone else destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            for entry in itertools.chain(first, entries):
                 if missing.NAME in missing.kinds(entry):
                     renamed.append(entry)
                 if entry.type == 'dir' and entry.tag('again') is None:
@@ -58,7 +61,7 @@ class Apply:
                 os.close(self._top_fd)
 
     def _try(self, do: Callable, entry: tree.Entry) -> None:
-        *above, name = entry.name.split(b'/') if entry.name != b'.' else [self._top_name(entry)]
+        *above, name = entry.name.split(b'/') if entry.name != b'.' else [self._name_of_top(entry)]
         self.entries += do != self._rename
         outcome = Outcome()
         try:
@@ -78,8 +81,8 @@ class Apply:
             self._report(line)
             self.problems += 1
 
-    def _top_name(self, entry: tree.Entry) -> bytes:
-        return b'.' if entry.type == 'dir' else os.path.basename(self._top)
+    def _name_of_top(self, entry: tree.Entry) -> bytes:
+        return b'.' if entry.type == 'dir' else self._top_name
 
     def _apply(self, fd: int, entry: tree.Entry, said: tree.Entry, outcome: Outcome) -> None:
         lacks = missing.kinds(said)

@@ -116,7 +116,7 @@ class Checkout:
     def restore(self, entry: tree.Entry, destination: bytes) -> None:
         """Makes destination what entry is.  Raises Error unless destination is absent or, for a directory, empty."""
         shown = quote.readable(destination)
-        parent, name = os.path.split(os.path.abspath(destination))
+        parent, name = missing.split(destination)
         try:
             if entry.type == 'dir':
                 was_there = os.path.lexists(destination)
@@ -129,6 +129,8 @@ class Checkout:
                         os.rmdir(destination)
                     raise
                 self._restore_directory(entry, fd)
+            elif not name or destination.endswith(b'/'):
+                raise errors.Error(f"'{shown}' is no name of a file: say what it is to become")
             elif os.path.lexists(destination):
                 raise errors.Error(f"'{shown}' exists: remove it, or name a destination that does not")
             else:

@@ -45,6 +45,17 @@ def without_tags(entry: tree.Entry, *names: str) -> tree.Entry:
     return tree.Entry(entry.name, fields | ({'tags': tags} if tags else {}))
 
 
+def split(destination: bytes) -> tuple[bytes, bytes]:
+    """(directory, name) of what may not be there yet, as the kernel goes: link/../x is beside what the link leads to.
+
+    Of what ends in . or .. and of / the name is b'', and the directory all of it.
+    """
+    directory, name = os.path.split(destination.rstrip(b'/') or b'/')
+    if name in (b'', b'.', b'..'):
+        return os.path.realpath(destination), b''
+    return os.path.realpath(directory), name
+
+
 def entries(path: bytes) -> Iterator[tree.Entry]:
     """The entries of a file, each with its path below the destination as its name ('.' for that itself).
 
@@ -103,13 +114,17 @@ class File:
         self._file = None
 
     def _title(self) -> str:
-        where = quote.quote(os.path.abspath(self._destination))
+        where = quote.quote(self._whole_destination())
         return f'# restored to {where}; as root, {self._command} FILE DEST sets what is missing\n'
+
+    def _whole_destination(self) -> bytes:
+        directory, name = split(self._destination)
+        return os.path.join(directory, name) if name else directory
 
     def _open(self):
         if self.path is not None:
             return _create(self.path)
-        stem = os.path.abspath(self._destination) + SUFFIX
+        stem = self._whole_destination() + SUFFIX
         number = 1
         while True:
             self.path = stem if number == 1 else b'%s.%d' % (stem, number)

@@ -147,6 +147,18 @@ def test_one_entry_alone_is_applied_to_itself(restore, tmp_path, refuse):
     assert os.lstat(restored.path).st_mtime_ns == 5 * 10**9
 
 
+def test_it_may_be_reached_by_a_symlink(backup, restore, full, refuse, tmp_path, tree_on_disk):
+    (tmp_path / 'real/deep').mkdir(parents=True)
+    (tmp_path / 'link').symlink_to('real/deep')
+    undo = refuse('chmod', 'fchmod')
+    restored = restore(backup(full).root, 'link')
+    other = restore(backup(full).root, 'link/../other')
+    undo()
+    assert restored.apply() == other.apply() == []
+    assert other.file.path == os.fsencode(tmp_path / 'real/other.chkfs-missing.mtree')
+    assert tree_on_disk(restored.path) == tree_on_disk(os.fsencode(tmp_path / 'real/other')) == tree_on_disk(full)
+
+
 def entry(line):
     return tree.parse_line(line)
 

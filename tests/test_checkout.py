@@ -541,6 +541,24 @@ def test_a_destination_that_is_not_empty_is_refused_and_left_alone(
     }
 
 
+def test_dots_after_a_symlink_lead_where_the_system_says(restore, store, put, tmp_path):
+    put(store, 'blob', b'good')
+    (tmp_path / 'real/deep').mkdir(parents=True)
+    (tmp_path / 'link').symlink_to('real/deep')
+    restore(tree.parse_line(file_line('x', b'good')), 'link/../x')
+    assert ((tmp_path / 'real/x').exists(), (tmp_path / 'x').exists()) == (True, False)
+
+
+@pytest.mark.parametrize('path', [b'', b'/', b'.', b'..', b'none/', b'none/..'])
+def test_what_is_no_name_of_a_file_is_refused(store, put, tmp_path, monkeypatch, path):
+    put(store, 'blob', b'good')
+    (tmp_path / 'below').mkdir()
+    monkeypatch.chdir(tmp_path / 'below')
+    with pytest.raises(errors.Error, match='is no name of a file'):
+        checkout.Checkout(store.objects).restore(tree.parse_line(file_line('x', b'good')), path)
+    assert os.listdir() == []
+
+
 @pytest.mark.parametrize('kind', ['file', 'directory', 'symlink'])
 def test_a_file_never_replaces_anything(store, restore, put, tmp_path, kind):
     path = tmp_path / 'out'
