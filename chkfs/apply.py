@@ -5,8 +5,10 @@ there already as it should be stays so, so applying twice does no harm.  Directo
 deepest first, and names that were changed are given back last.
 """
 
+import contextlib
 import errno
 import filecmp
+import hashlib
 import itertools
 import os
 import stat
@@ -99,11 +101,9 @@ class Apply:
     def _make(self, fd: int, entry: tree.Entry, said: tree.Entry, outcome: Outcome) -> bool:
         """Makes what was not there, with all that belongs to it; False when it is a link to what is there."""
         if entry.tag('hl') is not None:
-            try:
-                self._link_to_first(fd, entry, entry.name)
-                return False
-            except FileNotFoundError:
-                pass
+            with contextlib.suppress(FileNotFoundError):
+                if self._link_to_first(fd, entry):
+                    return False
         if entry.type == 'file':
             self._maker.make_file(fd, said.name, entry, outcome)
         elif entry.type == 'dir' and entry.tag('again') is None:
@@ -132,10 +132,14 @@ class Apply:
         finally:
             os.close(directory)
 
-    def _link_to_first(self, fd: int, entry: tree.Entry, name: bytes) -> None:
+    def _link_to_first(self, fd: int, entry: tree.Entry) -> bool:
+        """False where something else has that name."""
         directory, first = self._first(entry)
         try:
-            os.link(first, name, src_dir_fd=directory, dst_dir_fd=fd, follow_symlinks=False)
+            if not _is_still(directory, first, entry):
+                return False
+            os.link(first, entry.name, src_dir_fd=directory, dst_dir_fd=fd, follow_symlinks=False)
+            return True
         finally:
             os.close(directory)
 
@@ -194,6 +198,20 @@ def _kind(fd: int, name: bytes) -> str | None:
         return metadata.KINDS.get(stat.S_IFMT(_look(fd, name).st_mode))
     except FileNotFoundError:
         return None
+
+
+def _is_still(fd: int, name: bytes, entry: tree.Entry) -> bool:
+    """Whether what has a name is what an entry says, apart from its attributes."""
+    if _kind(fd, name) != entry.type:
+        return False
+    if entry.type == 'link':
+        return os.readlink(name, dir_fd=fd) == entry.link
+    if entry.type in ('char', 'block'):
+        return _look(fd, name).st_rdev == os.makedev(*entry.device)
+    if entry.type != 'file':
+        return True
+    with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd), 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest() == entry.key
 
 
 def _path(fd: int, name: bytes) -> bytes:

@@ -97,6 +97,7 @@ class Checkout:
         self._flags_later: list[tuple[list[bytes], tree.Entry]] = []  # names of files with several, and what they are
         # hl tag and contents to the path of the first name restored: a tag that lies costs a link, not contents
         self._first_links: dict[tuple[str, str], list[bytes]] = {}
+        self._lost_links: dict[tuple[str, str], list[bytes]] = {}  # the same of those that lack something
         self._recursion, self._inside = recursion, inside
         self.binds: list[tuple[list[bytes], list[bytes]]] = []  # from, to
         self._top_fd = -1
@@ -250,7 +251,7 @@ class Checkout:
             self.unset[f'{what} in another encoding'] += 1
         for name, new_name, line, reason in fitted.changes:
             if new_name is None:
-                self._miss(path + b'/' + name if path else name, reason, line)
+                self._miss(path + b'/' + name if path else name, reason, self._with_link_from_here(line))
                 continue
             self._report(f"'{_shown(path, name)}' restored as '{quote.readable(new_name)}': {reason}")
             self.unset[missing.NAME] += 1
@@ -402,6 +403,8 @@ class Checkout:
         except (OSError, errors.Error, OverflowError, ValueError) as error:  # ValueError: NUL in a symlink's target
             outcome.miss(path, error)
         if outcome.lacks:
+            if first is None and hard_link is not None:
+                first = self._lost_links.setdefault(_file_of(entry, hard_link), [*names, entry.name])
             outcome.keep(b'/'.join(names), self._line_to_keep(entry, first))
         self._take(outcome.pack())
 
@@ -410,8 +413,8 @@ class Checkout:
         if self._recursion == 'skip':
             return
         first = quote.unquote(entry.tag('again'))
-        target = os.path.relpath(b'/' + first, b'/' + self._inside)
-        if target == b'..' or target.startswith(b'../'):
+        target = self._from_here(first)
+        if target is None:
             outcome.miss(path, f"it is '{quote.readable(first)}' again, which is not in what is restored here")
             outcome.lacks = []  # nothing that could be made later
         elif self._recursion == 'bind':
@@ -420,6 +423,22 @@ class Checkout:
         else:
             fields = entry.fields | {'tags': 'again:' + quote.quote_tag(target)}
             self._maker.make_other(fd, path, tree.Entry(entry.name, fields), names, outcome)
+
+    def _from_here(self, path: bytes) -> bytes | None:
+        """A path in the snapshot as one from what is restored; None for what is not in that."""
+        found = os.path.relpath(b'/' + path, b'/' + self._inside)
+        return None if found == b'..' or found.startswith(b'../') else found
+
+    def _with_link_from_here(self, line: str) -> str:
+        """A line whose tag hl, if there is one, says where in what is restored the first name is."""
+        if 'hl:' not in line:
+            return line
+        entry, first = tree.parse_line(line), None
+        if (hard_link := entry.tag('hl')) is None:
+            return line
+        with contextlib.suppress(errors.Damaged):
+            first = self._from_here(quote.unquote(hard_link))
+        return (missing.without_tags(entry, 'hl') if first is None else _with_first(entry, first)).line()
 
     def _bind(self) -> None:
         """Makes the bind mounts, when nothing more is to be made or set below them."""
@@ -438,11 +457,10 @@ class Checkout:
 
     def _line_to_keep(self, entry: tree.Entry, first: list[bytes] | None) -> str:
         """The line of what was made, or not, in _restore_other: the tag hl names what there is to link to."""
-        if self._is_alone:
-            return tree.Entry(b'.', entry.fields).line()
+        if self._is_alone:  # and so is no name of anything here
+            return tree.Entry(b'.', missing.without_tags(entry, 'hl').fields).line()
         if first is not None:
-            here = ['hl:' + quote.quote_tag(b'/'.join(first)) if tag.startswith('hl:') else tag for tag in entry.tags()]
-            entry = tree.Entry(entry.name, entry.fields | {'tags': ','.join(here)})
+            entry = _with_first(entry, b'/'.join(first))
         return entry.line()
 
     def _link(self, fd: int, entry: tree.Entry, first: list[bytes], path: bytes, outcome: Outcome) -> bool:
@@ -472,6 +490,12 @@ def _weight(line: str) -> int:
 
 def _shown(path: bytes, name: bytes) -> str:
     return quote.readable(path + b'/' + name if path else name)
+
+
+def _with_first(entry: tree.Entry, path: bytes) -> tree.Entry:
+    """The entry, its first name at a path from what is restored."""
+    tags = ['hl:' + quote.quote_tag(path) if tag.startswith('hl:') else tag for tag in entry.tags()]
+    return tree.Entry(entry.name, entry.fields | {'tags': ','.join(tags)})
 
 
 def _file_of(entry: tree.Entry, hard_link: str) -> tuple[str, str]:

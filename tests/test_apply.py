@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from chkfs import apply, checkout, errors, maker, missing, tree
+from chkfs import apply, checkout, errors, key, maker, missing, tree
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
 TIME = 10**18
@@ -157,6 +157,28 @@ def test_it_may_be_reached_by_a_symlink(backup, restore, full, refuse, tmp_path,
     assert restored.apply() == other.apply() == []
     assert other.file.path == os.fsencode(tmp_path / 'real/other.chkfs-missing.mtree')
     assert tree_on_disk(restored.path) == tree_on_disk(os.fsencode(tmp_path / 'real/other')) == tree_on_disk(full)
+
+
+@pytest.mark.parametrize('inside', [b'', b'sub'])
+def test_what_could_not_be_made_is_never_linked_to_something_else(store, put, tmp_path, inside):
+    put(store, 'blob', b'other')
+    lost = [f'./{name} type=file mode=0644 size=4 sha256digest={key.of(b"lost")} tags=hl:sub/a' for name in 'ab']
+    other = f'./a type=file mode=0644 size=5 sha256digest={key.of(b"other")}'
+    below = put(store, 'tree', (tree.HEADER + other + '\n').encode())
+    directory = f'./sub type=dir mode=0755 tags=tree:{below}'
+    found = put(store, 'tree', (tree.HEADER + '\n'.join([*lost, directory]) + '\n').encode())
+    path, lines = os.fsencode(tmp_path / 'out'), []
+    work = checkout.Checkout(store.objects, keep=lines.append, inside=inside)
+    work.restore(tree.parse_line(f'. type=dir tags=tree:{found}'), path)
+    assert work.missing == 2
+    put(store, 'blob', b'lost')
+    said = []
+    apply.Apply(maker.Maker(store.objects), said.append).run([missing._parse(line) for line in lines], path)
+    assert said == []
+    for name, data in ((b'a', b'lost'), (b'b', b'lost'), (b'sub/a', b'other')):
+        with open(os.path.join(path, name), 'rb') as file:
+            assert file.read() == data
+    assert os.path.samefile(os.path.join(path, b'a'), os.path.join(path, b'b'))
 
 
 def entry(line):
