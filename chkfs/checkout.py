@@ -93,6 +93,7 @@ class Checkout:
         self.missing = 0  # entries that were not restored
         self.damaged = 0  # files that were stored damaged, and are restored so
         self.unset: Counter[str] = Counter()  # kind of attribute to how often it could not be set
+        self.left_out: Counter[str] = Counter()  # kind that only FAT and NTFS have to entries that had it; not unset
         self._objects, self._report, self._detail, self._step, self._keep = objects, report, detail, step, keep
         self._flags_later: list[tuple[list[bytes], tree.Entry]] = []  # names of files with several, and what they are
         # hl tag and contents to the path of the first name restored: a tag that lies costs a link, not contents
@@ -297,6 +298,7 @@ class Checkout:
         except errors.Damaged as error:
             self._miss(path, error)
             attributes = None
+        self.left_out.update(self._maker.left_out(level.entry, fd))
         own_line = level.entry.line() if names else tree.Entry(b'.', level.entry.fields).line()
         if not number:
             self._add(fd, (path, lines, attributes, own_line, 0))
@@ -357,11 +359,12 @@ class Checkout:
 
     def _take(self, result: tuple) -> None:
         """Adds what came of some work to the whole; stops when the target takes nothing more."""
-        files, size, problems, unset, details, damaged, hopeless, lacking = result
+        files, size, problems, unset, details, damaged, left_out, hopeless, lacking = result
         self.files += files
         self.bytes += size
         self.missing += len(problems)
         self.unset.update(unset)
+        self.left_out.update(left_out)
         self.damaged += len(damaged)
         for line in (*problems, *damaged):
             self._report(line)

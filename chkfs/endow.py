@@ -19,6 +19,14 @@ _SET = ('xattr:', 'flags:', 'atime:')
 _SET_ON_FAT = ('dos:',)
 _SET_ON_NTFS = ('btime:', 'dos:', 'short:', 'ntfs.')
 _CAPABILITY = 'security.capability'
+_OF_DOS = {  # tags that only FAT and NTFS take to what they tell of, as chkfs-metadata(7) calls it
+    'dos': 'DOS attributes',
+    'short': 'short names',
+    'ntfs.acl': 'NTFS ACLs',
+    'ntfs.reparse': 'reparse data',
+    'ntfs.object': 'object ids',
+    'ntfs.ea': 'EAs',
+}
 
 Fail = Callable[[str, BaseException | str], None]
 
@@ -43,8 +51,21 @@ def wanted(entry: tree.Entry, target: str) -> tuple[str, ...]:
     """Those tags of an entry that a target may take."""
     if 'tags' not in entry.fields:
         return ()
-    starts = _SET + (_SET_ON_FAT if target == FAT else _SET_ON_NTFS if target else ())
+    starts = _SET + _set_on(target)
     return tuple(tag for tag in entry.tags() if tag.startswith(starts))
+
+
+def left_out(entry: tree.Entry, target: str) -> list[str]:
+    """What else an entry has that other filesystems than a target would take."""
+    text = entry.fields.get('tags', '')
+    if 'dos:' not in text and 'short:' not in text and 'ntfs.' not in text:
+        return []
+    taken = _set_on(target)
+    return [kind for tag, kind in _OF_DOS.items() if not f'{tag}:'.startswith(taken) and entry.tag(tag) is not None]
+
+
+def _set_on(target: str) -> tuple[str, ...]:
+    return _SET_ON_FAT if target == FAT else _SET_ON_NTFS if target else ()
 
 
 def make_reparse_point(fd: int, entry: tree.Entry) -> None:

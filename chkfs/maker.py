@@ -50,6 +50,7 @@ class Outcome:
         self.unset: Counter[str] = Counter()  # kind of attribute to how often it could not be set
         self.details: list[str] = []  # one for each of these
         self.damaged: list[str] = []  # one for each file that was stored damaged
+        self.left_out: Counter[str] = Counter()  # kind of attribute that the target has no place for, to entries
         self.hopeless: int = 0  # the errno that makes going on useless
         self.lacks: list[str] = []  # what the entry at hand lacks
         self.lacking: list[str] = []  # a line for each entry that lacks something, as missing.File wants it
@@ -80,7 +81,7 @@ class Outcome:
     def pack(self) -> tuple:
         """As crew can carry it."""
         lists = self.problems, dict(self.unset), self.details, self.damaged
-        return self.files, self.bytes, *lists, self.hopeless, self.lacking
+        return self.files, self.bytes, *lists, dict(self.left_out), self.hopeless, self.lacking
 
 
 class Maker:
@@ -172,6 +173,10 @@ class Maker:
             endow.wanted(entry, self._target(fd)),
         )
 
+    def left_out(self, entry: tree.Entry, fd: int) -> list[str]:
+        """What there is no place for where fd is."""
+        return endow.left_out(entry, self._target(fd))
+
     def _target(self, fd: int) -> str:
         """The filesystem that all is restored to, for endow; fd: something open on it."""
         if self._target_found is None:
@@ -195,6 +200,7 @@ class Maker:
             fill = functools.partial(self._share, chunks=chunks, key=entry.key)
         size = self._create(fd, entry.name, chunks, self.attributes(entry, fd), path, outcome, fill)
         self._count(entry.size, size, path, outcome)
+        outcome.left_out.update(self.left_out(entry, fd))
         damaged = self._ranges(entry, 'damaged', path, outcome)
         if damaged:
             lost = f'{ranges.total(damaged)} bytes of it could not be read when it was stored, and are zeros'
@@ -234,6 +240,7 @@ class Maker:
             os.mknod(entry.name, type | 0o600, os.makedev(*entry.device), dir_fd=fd)
         else:
             raise errors.Damaged(f'unknown type {kind[:80]!r}')
+        outcome.left_out.update(self.left_out(entry, fd))
         if self._owner is _ANY_OWNER:
             xattrs.remove_acls(xattrs.path_below(fd, entry.name))
         self._set_by_name(fd, entry, attributes, path, outcome)

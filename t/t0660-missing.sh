@@ -182,4 +182,15 @@ test_expect_success 'what is not there, or is something else: 3, said, the rest 
 	grep -q "hello.: is no dir" err
 	[ "$(stat -c %a whole/program)" = 600 ]
 '
+test_expect_success 'what only FAT and NTFS keep is counted, but neither listed nor a reason for status 3' '
+	key=$(echo hello | chkfs-hash-object -w --stdin)
+	attributes="mode=0644 uid=$(id -u) gid=$(id -g) size=6 time=1.000000000"
+	tree=$(for name in a b; do
+		echo "./$name type=file $attributes sha256digest=$key tags=dos:a,short:X~1"
+	done | chkfs-mktree)
+	chkfs-restore -q $tree dos 2>err
+	[ "$(wc -l <err)" = 2 ]
+	grep -q "no place for DOS attributes, which 2 entries have" err
+	[ ! -e dos.chkfs-missing.mtree ]
+'
 test_done

@@ -1042,6 +1042,16 @@ def test_nor_does_one_that_is_restored_alone(restore, store, put, listed, line):
     assert stat.S_IMODE(os.stat(restored.path).st_mode) == 0o640
 
 
+def test_what_only_other_filesystems_have_is_counted_and_nothing_else(restore, store, put, make):
+    put(store, 'blob', b'good')
+    files = [file_line(name, b'good', rest=' tags=dos:a') for name in 'ab']
+    below = make(file_line('d', b'good', rest=' tags=dos:a,short:D~1')).key
+    directory = dir_line('c', below).replace('tags=', 'tags=dos:h,')
+    restored = restore(make(*files, directory, './e type=fifo mode=0600 tags=ntfs.acl:AQ=='))
+    assert restored.work.left_out == {'DOS attributes': 4, 'short names': 1, 'NTFS ACLs': 1}
+    assert (restored.work.unset, restored.lines, restored.details) == ({}, [], [])
+
+
 def test_reading_for_a_restore_writes_nothing_into_the_store(backup, restore, full, store, store_on_disk):
     root = backup(full).root
     before = store_on_disk(store)

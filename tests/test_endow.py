@@ -47,6 +47,15 @@ def entry(*tags):
     return tree.Entry(b'x', {'type': 'file', 'tags': ','.join(tags)})
 
 
+def test_what_a_target_has_no_place_for():
+    everything = entry('enc:utf-8', 'btime:1.0', 'dos:rh', 'short:A~1', 'ntfs.acl:AQ==', 'xattr:user.a:AQ==')
+    assert endow.left_out(everything, '') == ['DOS attributes', 'short names', 'NTFS ACLs']
+    assert endow.left_out(everything, endow.FAT) == ['short names', 'NTFS ACLs']
+    assert endow.left_out(everything, endow.NTFS_3G) == endow.left_out(everything, endow.NTFS3) == []
+    assert endow.left_out(entry('btime:1.0', 'xattr:user.dos:AQ=='), '') == []
+    assert endow.left_out(tree.Entry(b'x', {'type': 'file'}), '') == []
+
+
 def test_lists_come_before_other_attributes(calls, fail):
     tags = (
         'xattr:security.capability:AQ==',

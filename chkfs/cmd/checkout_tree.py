@@ -50,6 +50,8 @@ def run(args):
         lacking.close()
     for kind, count in sorted(work.unset.items()):
         report(f'{kind} could not be set {count} times{"" if args.verbose else " (-v lists them)"}')
+    for kind, count in sorted(work.left_out.items()):
+        report(f'the target has no place for {kind}, which {count} entries have: they stay in the store')
     if work.missing:
         report(f'{work.missing} entries were not restored')
     if work.damaged:
