@@ -373,7 +373,7 @@ class Maker:
             self._look_again(os.fstat(fd), attributes, path, outcome)
 
     def _set_by_name(self, fd: int, entry: tree.Entry, attributes: tuple, path: bytes, outcome: Outcome) -> None:
-        """The same for what cannot be opened.  Nobody else may write into the directory yet: the name is safe."""
+        """The same for what cannot be opened, without following what somebody else may have put in its place."""
         mode, uid, gid, time_ns, tags = attributes
         target, fail = xattrs.path_below(fd, entry.name), _failing(outcome, path)
         try:
@@ -383,7 +383,7 @@ class Maker:
             mode = _without_owner(mode, path, error, outcome)
         try:
             if mode is not None and entry.type not in ('link', 'dir'):
-                os.chmod(entry.name, mode, dir_fd=fd)
+                _change_mode(fd, entry.name, mode)
         except OSError as error:
             outcome.cannot_set('mode', path, error)
         endow.set_first(target, tags, self._read_value, fail, has_owner=True)
@@ -416,6 +416,17 @@ class Maker:
         for kind, is_set in found.items():
             if not is_set and kind not in outcome.lacks:
                 outcome.cannot_set(kind, path, 'the target does not keep it')
+
+
+def _change_mode(fd: int, name: bytes, mode: int) -> None:
+    """Of what cannot be opened, and may be a symlink by now: chmod follows these.  Raises OSError."""
+    found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+    try:
+        if stat.S_ISLNK(os.fstat(found).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        os.chmod(f'/proc/self/fd/{found}', mode)
+    finally:
+        os.close(found)
 
 
 def _without_owner(mode: int | None, path: bytes, error: BaseException, outcome: Outcome) -> int | None:

@@ -421,6 +421,21 @@ def test_one_name_of_several_keeps_its_flags_when_it_is_restored_alone(restore, 
     assert found == ['d']
 
 
+def test_a_fifo_that_somebody_replaces_costs_no_mode_of_another_file(restore, make, tmp_path, monkeypatch):
+    other, mkfifo = tmp_path / 'other', os.mkfifo
+    other.touch(0o600)
+
+    def replace(name, mode, dir_fd):
+        mkfifo(name, mode, dir_fd=dir_fd)
+        os.unlink(name, dir_fd=dir_fd)
+        os.symlink(other, name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, 'mkfifo', replace)
+    restored = restore(tree.parse_line('./x type=fifo mode=0666 time=1.000000000'))
+    assert stat.S_IMODE(other.stat().st_mode) == 0o600
+    assert restored.work.unset['mode'] == 1
+
+
 def test_one_symlink_is_restored_alone(restore):
     restored = restore(tree.parse_line('./x type=link mode=0777 link=no/such'))
     assert os.readlink(restored.path) == b'no/such'
