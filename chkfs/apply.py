@@ -96,6 +96,8 @@ class Apply:
                 raise errors.Error(f'is no {entry.type}')
             if _HARD_LINK in lacks:
                 self._link(fd, entry)
+        if _gives_rights(entry) and not _is_still(fd, entry.name, entry):
+            raise errors.Error('is not what it was: it gets no set-id bit or capability, nor anything else')
         self._maker.set(fd, entry, said.name, outcome)
 
     def _make(self, fd: int, entry: tree.Entry, said: tree.Entry, outcome: Outcome) -> bool:
@@ -198,6 +200,13 @@ def _kind(fd: int, name: bytes) -> str | None:
         return metadata.KINDS.get(stat.S_IFMT(_look(fd, name).st_mode))
     except FileNotFoundError:
         return None
+
+
+def _gives_rights(entry: tree.Entry) -> bool:
+    """Whether it is a program that runs as somebody else, which other contents must never do."""
+    mode, tags = entry.mode or 0, entry.tags()
+    is_set_id = mode & (stat.S_ISUID | stat.S_ISGID) != 0
+    return entry.type == 'file' and (is_set_id or any(tag.startswith('xattr:security.capability:') for tag in tags))
 
 
 def _is_still(fd: int, name: bytes, entry: tree.Entry) -> bool:

@@ -253,6 +253,8 @@ class Maker:
             return
         found = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
         try:
+            if stat.S_ISDIR(os.fstat(found).st_mode) != (entry.type == 'dir'):
+                raise errors.Error(f'is no {entry.type} any more')
             lifted = flags.lift(found)
             self._set_open(found, attributes, path, outcome)
             if lifted:

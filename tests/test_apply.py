@@ -181,6 +181,38 @@ def test_what_could_not_be_made_is_never_linked_to_something_else(store, put, tm
     assert os.path.samefile(os.path.join(path, b'a'), os.path.join(path, b'b'))
 
 
+@pytest.mark.parametrize('is_changed', [False, True])
+@pytest.mark.parametrize(
+    'right',
+    ['mode=4755 tags=', 'mode=2755 tags=', 'mode=0755 tags=xattr:security.capability:AQAAAgAgAAAAAAAAAAAAAAAAAAA=,'],
+)
+def test_a_program_that_was_changed_gets_no_rights(restore, store, backup, source, right, is_changed, monkeypatch):
+    with open(os.path.join(source, b'program'), 'wb') as file:
+        file.write(b'good')
+    restored, given = restore(backup(source).root), []
+    if is_changed:
+        with open(os.path.join(restored.path, b'program'), 'wb') as file:
+            file.write(b'evil')
+    monkeypatch.setattr(os, 'fchmod', lambda fd, mode: given.append(mode))
+    monkeypatch.setattr(os, 'setxattr', lambda *_, **__: None)
+    line = f'./program type=file size=4 sha256digest={key.of(b"good")} {right}missing:mode'
+    said = restored.apply([entry(line)])
+    if is_changed:
+        assert said == ["'program': is not what it was: it gets no set-id bit or capability, nor anything else"]
+    assert bool(given) != is_changed
+
+
+def test_what_takes_the_place_of_an_entry_is_left_alone(store, source):
+    os.mkdir(os.path.join(source, b'x'), 0o700)
+    fd = os.open(source, os.O_RDONLY)
+    try:
+        with pytest.raises(errors.Error, match='is no file any more'):
+            maker.Maker(store.objects).set(fd, entry('./x type=file mode=0755'), b'x', maker.Outcome())
+    finally:
+        os.close(fd)
+    assert stat.S_IMODE(os.stat(os.path.join(source, b'x')).st_mode) == 0o700
+
+
 def entry(line):
     return tree.parse_line(line)
 
