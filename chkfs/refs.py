@@ -18,6 +18,8 @@ from chkfs import key as keys
 NONE = '0' * keys.LENGTH  # the value, in logs, of a ref that does not exist yet
 SHORTHANDS = ('{}', 'refs/{}', 'refs/tags/{}', 'refs/backups/{}', 'refs/recovered/{}', 'refs/checkpoints/{}')
 
+_SHORTENED = ('refs/backups/{}', 'refs/tags/{}', 'refs/{}')
+
 _FORBIDDEN = frozenset(' ~^:?*[\\\x7f') | frozenset(map(chr, range(32)))
 
 
@@ -81,7 +83,7 @@ class Refs:
             return changes[-1].new if changes else None
 
     def full_name(self, name: str) -> str | None:
-        """The ref that a short name means: as it is, or below refs/, refs/tags/, refs/backups/, refs/recovered/."""
+        """The ref that a short name means: as it is, or below refs/, refs/tags/, refs/backups/, ..."""
         for pattern in SHORTHANDS:
             full = pattern.format(name)
             try:
@@ -91,6 +93,14 @@ class Refs:
             if os.path.isfile(self._path(full)):
                 return full
         return None
+
+    def short_name(self, name: str) -> str:
+        """The shortest name that means this ref, and no other that is there."""
+        for pattern in _SHORTENED:
+            prefix = pattern.format('')
+            if name.startswith(prefix) and self.full_name(name[len(prefix) :]) == name:
+                return name[len(prefix) :]
+        return name
 
     def names(self, prefix: str = 'refs/') -> Iterator[str]:
         """Every ref name that begins so, sorted.  Raises Error when a directory cannot be read."""

@@ -133,14 +133,21 @@ test_expect_success 'for-each-ref: whole names, beginnings up to a slash, patter
 '
 test_expect_success 'for-each-ref: formats' '
 	chkfs-backup -q -n photos src
-	format="%(ref) %(short) %(key) %(name) %(source) %(files) %(bytes) %(complete) 100% %(none)"
+	format="%(ref) %(short) %(key) %(name) %(source) %(files) %(bytes) %(complete) 100%"
 	chkfs-for-each-ref --format "$format" refs/backups/photos >out
 	key=$(cat store/refs/backups/photos)
-	[ "$(cat out)" = "refs/backups/photos photos $key photos $SCRATCH/src 2 7 yes 100% %(none)" ]
+	[ "$(cat out)" = "refs/backups/photos photos $key photos $SCRATCH/src 2 7 yes 100%" ]
 	chkfs-for-each-ref --format "%(started) %(finished) %(host)" refs/backups/photos |
 		grep -qE "^[0-9-]{10}T[0-9:]{8}\\.[0-9]{9}Z [0-9-]{10}T[0-9:]{8}\\.[0-9]{9}Z [^ ]+$"
 	chkfs-for-each-ref --format "%(ref) %(source)" refs/backups/src >out
 	[ "$(cat out)" = "refs/backups/src " ]
+'
+test_expect_success 'for-each-ref: a field that does not exist is refused, and one in a name is a name' '
+	test_expect_code 2 chkfs-for-each-ref --format "%(ref) %(nosuch)" >out 2>err
+	grep -qF "no field '\''%(nosuch)'\''" err
+	[ ! -s out ]
+	chkfs-update-ref "refs/tags/odd/%(key)" photos
+	chkfs-for-each-ref --format "%(ref)" refs/tags/odd | grep -qxF "refs/tags/odd/%(key)"
 '
 test_expect_success 'for-each-ref -z' '
 	chkfs-for-each-ref -z refs/backups | tr "\0" "\n" >out

@@ -449,3 +449,17 @@ def test_of_several_that_expect_the_same_old_value_one_wins(made, root):
     ]
     assert sorted(worker.wait() for worker in workers) == [0, 1, 1, 1]
     assert len(made.log(NAME)) == 1
+
+
+def test_the_short_name_of_a_ref_means_it_and_no_other(store):
+    for name in ('backups/photos', 'backups/tags/x', 'tags/photos', 'checkpoints/photos', 'recovered/' + ONE):
+        store.refs.update(f'refs/{name}', ONE)
+    short = {name: store.refs.short_name(name) for name in store.refs.names()}
+    assert short == {
+        'refs/backups/photos': 'backups/photos',  # photos is the tag: it comes first
+        'refs/backups/tags/x': 'tags/x',
+        'refs/tags/photos': 'photos',
+        'refs/checkpoints/photos': 'checkpoints/photos',
+        'refs/recovered/' + ONE: 'recovered/' + ONE,
+    }
+    assert all(store.refs.full_name(found) == name for name, found in short.items())
