@@ -95,7 +95,19 @@ def _base(store: Store, base: str, name: str) -> tuple[str, str]:
         if found:
             shown = ', '.join(f'{key[:12]} ({type})' for key, type in sorted(found.items())[:6])
             raise errors.Usage(f"'{base}' is the beginning of several keys: {shown}")
-    raise errors.NotFound(f"no ref and no object '{name}': chkfs-for-each-ref lists the refs")
+    raise errors.NotFound(_unknown(store, base, name))
+
+
+def _unknown(store: Store, base: str, name: str) -> str:
+    if ':' in base:
+        return f"'{name}' is a part of a snapshot: only a whole one will do here"
+    if '^' in base:
+        return f"cannot understand '^' in '{name}': the parent of NAME is NAME~1"
+    import difflib
+
+    nearest = difflib.get_close_matches(base, map(store.refs.short_name, store.refs.names()), 1)
+    hint = f"the nearest ref is '{nearest[0]}', and " if nearest else ''
+    return f"no ref and no object '{name}': {hint}chkfs-for-each-ref lists the refs"
 
 
 def _earlier(store: Store, base: str, count: int) -> str:

@@ -31,7 +31,7 @@ def find_real(objects: Objects, root: tree.Entry, path: bytes) -> tuple[tree.Ent
     for name in path.split(b'/'):
         if name in (b'', b'.'):
             continue
-        here, real = find(objects, here, name), os.path.join(real, name)
+        here, real = find(objects, here, name, real), os.path.join(real, name)
         again = here.tag('again') if here.type == 'dir' else None
         if again is not None:
             first = os.path.normpath(quote.unquote(again))
@@ -42,8 +42,8 @@ def find_real(objects: Objects, root: tree.Entry, path: bytes) -> tuple[tree.Ent
     return here, real
 
 
-def find(objects: Objects, root: tree.Entry, path: bytes) -> tree.Entry:
-    """The entry at a path below root; root itself for an empty path.  Raises NotFound."""
+def find(objects: Objects, root: tree.Entry, path: bytes, above: bytes = b'') -> tree.Entry:
+    """The entry at a path below root; root itself for an empty path.  Raises NotFound, which says above for root."""
     here = root
     for name in path.split(b'/'):
         if name in (b'', b'.'):
@@ -52,7 +52,9 @@ def find(objects: Objects, root: tree.Entry, path: bytes) -> tree.Entry:
             raise errors.NotFound(f"'{quote.readable(here.name)}' is not a directory")
         here = next((entry for entry in entries(objects, here.key) if entry.name == name), None)
         if here is None:
-            raise errors.NotFound(f"no '{quote.readable(name)}' in '{quote.readable(path)}'")
+            where = f"'{quote.readable(above)}'" if above else 'the top directory'
+            raise errors.NotFound(f"no '{quote.readable(name)}' in {where}")
+        above = os.path.join(above, name)
     return here
 
 

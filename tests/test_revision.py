@@ -251,6 +251,31 @@ def test_a_snapshot_of_one_file_is_that_file(store, put):
     assert revision.tree_of(store, found)[:2] == ('blob', blob)
 
 
+# ---- what is said of a name that means nothing ----
+
+
+@pytest.mark.parametrize(
+    'name, said',
+    [
+        ('photo', "no ref and no object 'photo': the nearest ref is 'photos', and chkfs-for-each-ref lists the refs"),
+        ('xyzzy', "no ref and no object 'xyzzy': chkfs-for-each-ref lists the refs"),
+        ('photos^', "cannot understand '^' in 'photos^': the parent of NAME is NAME~1"),
+        ('photos:gone/x', "no 'gone' in the top directory"),
+        ('photos:sub/gone/x', "no 'gone' in 'sub'"),
+        ('photos:file/x', "'file' is not a directory"),
+    ],
+)
+def test_a_name_that_means_nothing_is_told_with_what_is_there(made, name, said):
+    with pytest.raises(errors.NotFound) as raised:
+        revision.resolve(made.store, name)
+    assert str(raised.value) == said
+
+
+def test_a_path_is_refused_where_a_snapshot_is_wanted(made):
+    with pytest.raises(errors.NotFound, match="'photos:sub' is a part of a snapshot"):
+        revision.resolve_object(made.store, 'photos:sub')
+
+
 # ---- damage ----
 
 
