@@ -36,6 +36,16 @@ test_expect_success '--version prints a name and a version, with status 0' 'each
 own_name() { case $("$1" --version) in "$1 "*) ;; *) return 1 ;; esac; }
 test_expect_success '--version prints the name of the command itself' 'each own_name'
 
+options_explained() { # every option of the usage has its line
+	[ "$1" != chkfs ] || return 0
+	sed -n '/^usage: /,/^$/p' "help/$1" | grep -oE -- '[[{ ]-[A-Za-z]+|--[a-z-]+' | tr -d '[{ ' |
+		sed '/^-[^-]/{s/^-//;s/./-&\n/g;}' | sed '/^$/d' | sort -u >options
+	while read -r option; do
+		grep -qE -- "^ +(-[a-z]( [A-Z]+)?, )?$option( |,|\$)" "help/$1" || { echo "$1 -h does not explain $option"; return 1; }
+	done <options
+}
+test_expect_success '-h explains every option of the usage' 'each options_explained'
+
 bad_option() {
 	test_expect_code 2 "$1" --no-such-option >out 2>err </dev/null && grep -q "^usage: $1" err && [ ! -s out ]
 }

@@ -232,7 +232,7 @@ test_expect_success '/ . and .. have names, too' '
 test_expect_success 'a note when the source of a name changes, and none when it does not' '
 	mkdir -p elsewhere/one
 	chkfs-backup elsewhere/one >out 2>err
-	grep -q "^chkfs-commit-snapshot: note: refs/backups/one was of $SCRATCH/one so far" err
+	grep -q "^chkfs-backup: note: refs/backups/one was of $SCRATCH/one so far" err
 	chkfs-backup elsewhere/one >out 2>err
 	! grep note err || exit 1
 	chkfs-backup -q one >out 2>err
@@ -276,7 +276,7 @@ test_expect_success 'something unreadable: 3, said, the rest stored; and when re
 	as_other chkfs-init other/store
 	test_expect_code 3 as_other chkfs-backup other/src >out 2>err
 	[ "$(wc -l <out)" = 1 ]
-	grep -qF "chkfs-write-tree: '\''secret'\'' cannot be read: Permission denied" err
+	grep -qF "chkfs-backup: '\''secret'\'' cannot be read: Permission denied" err
 	grep -qF "'\''closed'\'' cannot be read: Permission denied" err
 	grep -q "2 skipped$" err
 	as_other chkfs-cat-object src | grep -qx "skipped 2"

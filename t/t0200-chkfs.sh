@@ -29,6 +29,37 @@ test_expect_success '--store=DIR after the command word, for the scripts too' '
 	done
 	chkfs restore --store=store1 one there
 '
+test_expect_success 'an option after the names is refused by the scripts, before anything is done' '
+	cp store1/logs/refs/backups/one before
+	for command in "backup one --store nowhere" "backup one -n" "ls one -l" "log one -v" "restore one there2 -q"; do
+		# shellcheck disable=SC2086 # words of a command
+		CHKFS_STORE=store1 test_expect_code 2 chkfs $command >out 2>err
+		grep -q "^chkfs-${command%% *}: -[-a-z]* comes too late: options go before the rest$" err
+		[ ! -s out ]
+	done
+	[ ! -e there2 ]
+	cmp before store1/logs/refs/backups/one
+'
+test_expect_success 'completion in bash: commands, the options of each, refs' '
+	need bash
+	CHKFS_STORE=$SCRATCH/store1 bash -c '\''
+		eval "$(chkfs completion)"
+		try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _chkfs "$1"; echo "$*: ${COMPREPLY[*]}"; }
+		try chkfs res
+		try chkfs-ls -
+		try chkfs ls --na
+		try chkfs rev-list --
+		try chkfs restore o
+	'\'' >out
+	cat >wanted <<-\END
+	chkfs res: restore
+	chkfs-ls -: -l --long -r --recursive -z --name-encoding --store
+	chkfs ls --na: --name-encoding
+	chkfs rev-list --: --help --max-count --all --parents --store --version
+	chkfs restore o: one
+	END
+	diff wanted out
+'
 test_expect_success '$CHKFS_STORE, which --store overrides' '
 	[ "$(CHKFS_STORE=store1 chkfs ls one)" = file ]
 	[ "$(CHKFS_STORE=store2 chkfs --store store1 ls one)" = file ]

@@ -148,7 +148,7 @@ test_expect_success 'HUP and TERM to write-tree alone: backup ends as well, with
 		while alive; do sleep 0.05; done
 		wait || true
 		[ ! -s out ]
-		grep -q "^chkfs-write-tree: interrupted" err
+		grep -q "^chkfs-backup: interrupted" err
 		[ ! -e store/refs/backups/src ]
 		[ -z "$(ls -A store/incoming)" ]
 	done

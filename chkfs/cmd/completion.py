@@ -3,16 +3,17 @@
 from chkfs import cli, errors
 
 USAGE = 'chkfs-completion'
-# The options of a script are the ones its usage shows; its other words are commands, snapshots and files.
+# The options of a script are the ones that its -h explains; its other words are commands, snapshots and files.
 _SCRIPTS = r"""
 _chkfs() {
     local program=$1 word=${COMP_WORDS[COMP_CWORD]} words
     if [ "$program" = chkfs ] && [ "$COMP_CWORD" -eq 1 ]; then
-        words="help $(compgen -c chkfs- | sed 's/^chkfs-//')"
+        words="help $(compgen -c chkfs- | sed 's/^chkfs-//' | sort -u)"
     else
         [ "$program" != chkfs ] || program=chkfs-${COMP_WORDS[1]}
         case $word in
-        -*) words=$("$program" -h 2>/dev/null | grep -oE -- '--?[a-z-]+' | sort -u) ;;
+        -*) words=$("$program" -h 2>/dev/null | sed -n '/^  *-/{s/^ *//; s/  .*//; p;}' |
+                grep -oE -- '(^| )--?[a-z-]+') ;;
         *) words=$(chkfs-for-each-ref --format '%(short)' 2>/dev/null) ;;
         esac
     fi
