@@ -105,8 +105,10 @@ class Crew:
             worker.close()
         for pid in self._pids.values():
             os.kill(pid, _STOP)
-        for pid in (*self._pids.values(), *self._lost_pids):
-            _reap(pid)
+        for pid in self._pids.values():
+            _reap(pid, _STOP_MILLISECONDS, _KILL_MILLISECONDS)
+        for pid in self._lost_pids:
+            _reap(pid, _KILL_MILLISECONDS)
         self._workers, self._pids, self._lost_pids = {}, {}, []
 
     def _least(self) -> int:
@@ -182,6 +184,7 @@ def _work(parent: socket.socket, start: Callable) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # the parent decides, and closes the line
         signal.signal(_STOP, _stop)
+        _leave_standard_streams()
         function = start(give_up)
         while True:
             header, fds, _, _ = socket.recv_fds(parent, _LENGTHS.size, MOST_DESCRIPTORS + 1)
@@ -205,14 +208,23 @@ def _work(parent: socket.socket, start: Callable) -> None:
         os._exit(status)
 
 
+def _leave_standard_streams() -> None:
+    """A worker may be stuck for ever: whoever reads what its parent writes would wait as long for the end of it."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    os.close(null)
+
+
 def _answer(parent: socket.socket, result, problem: str, gives_up: bool) -> None:
     record = marshal.dumps((result, problem, gives_up))
     parent.sendall(_LENGTHS.pack(len(record), 0) + record)
 
 
-def _reap(pid: int) -> None:
-    """Waits for a worker to end; one that is stuck is killed, and left to the system when even that does not help."""
-    for milliseconds in (_STOP_MILLISECONDS, _KILL_MILLISECONDS):
+def _reap(pid: int, *patience: int) -> None:
+    """Waits for a worker to end, for so many ms; one that is stuck is killed then, and waited for the next ms, and at
+    last left to the system when even that does not help."""
+    for milliseconds in patience:
         if _has_ended(pid, milliseconds):
             os.waitpid(pid, 0)
             return
