@@ -85,7 +85,7 @@ class _Level:
     __slots__ = (
         *('filesystem', 'place', 'identity', 'path', 'parent', 'name', 'entries', 'below', 'directories', 'tags'),
         *('lines', 'done', 'waits_for', 'is_whole', 'unread', 'depth', 'kinds', 'own_tags', 'told'),
-        *('is_complete', 'listing', 'rounds', 'picked', 'expected', 'remembered'),
+        *('is_complete', 'listing', 'rounds', 'picked', 'expected', 'known', 'remembered'),
     )
 
     def __init__(
@@ -109,7 +109,8 @@ class _Level:
         self.tags: dict[bytes, str] = {}  # name of a stored subdirectory to its tags
         self.lines: list[str] = []  # of the tree, one an entry, '' while it is not known
         self.done: dict[bytes, tuple[bytes, str]] = {}  # files that need not be read the next time
-        self.remembered = 0  # so many of these are known to the next run, even if this one dies
+        self.known: dict[bytes, tuple[bytes, str]] = {}  # the same from the last time, until all have been looked at
+        self.remembered = 0  # so many of those done are known to the next run, even if this one dies
         self.waits_for = 1  # jobs, subdirectories, and this process as long as it is at it
         self.is_whole = True  # nothing went wrong or is in doubt, so it may be recognised the next time
         self.unread = ''  # the tag that says why it could not be listed
@@ -125,6 +126,11 @@ class _Level:
         """The tags of the directory, whose tree is that."""
         tags = f'tree:{key}{self.own_tags}'
         return tree.in_order([*tags.split(','), self.unread]) if self.unread else tags
+
+    @property
+    def files(self) -> dict[bytes, tuple[bytes, str]]:
+        """What the next run may believe of the files so far."""
+        return self.known | self.done if self.known else self.done
 
     @property
     def known_as(self) -> tuple[str, bytes]:
@@ -471,7 +477,7 @@ class Ingest:
     def _begin_lines(self, fd: int, level: _Level, old: dict[bytes, tuple[bytes, str]]) -> None:
         """Makes the tree's lines of all but subdirectories and files to be read, and has those read."""
         level.lines = [''] * len(level.entries)
-        wanted, size = [], 0
+        level.known, wanted, size = old, [], 0
         for index, found in enumerate(level.entries):
             if found.kind == 'file':
                 row = old.get(found.name)
@@ -487,6 +493,7 @@ class Ingest:
                     wanted, size = [], 0
             elif found.kind != 'dir':
                 level.lines[index] = self._other_line(fd, level, found)
+        level.known = {}
         if wanted:
             self._want(fd, level, wanted)
 
@@ -882,8 +889,7 @@ class Ingest:
         """At a checkpoint: what to do when all that was put so far is safe and rows about it may be believed."""
         self.result.features = self._gatherer.features()
         rows, self._rows, self._early_rows = self._rows, [], 0
-        for level in self._unfinished.values():
-            rows.append((*level.known_as, Directory(b'', '', level.done)))  # and what comes into it until then
+        unfinished = list(self._unfinished.values())
         secured = None
         if self._root and not self._top_tags:
             so_far = copy.copy(self.result)
@@ -891,6 +897,7 @@ class Ingest:
             secured = self._checkpoint(so_far)
 
         def remember() -> None:
+            rows.extend((*level.known_as, Directory(b'', '', level.files)) for level in unfinished)
             self._cache.remember(rows)
             if secured is not None:
                 secured()
@@ -911,7 +918,7 @@ class Ingest:
         for level in self._unfinished.values():
             if len(level.done) > level.remembered + level.remembered // 8:  # else one with very many is written often
                 level.remembered = len(level.done)
-                rows.append((*level.known_as, Directory(b'', '', level.done)))
+                rows.append((*level.known_as, Directory(b'', '', level.files)))
         self._cache.remember(rows)
 
     def _put_unfinished(self) -> str:

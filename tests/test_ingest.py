@@ -1370,3 +1370,20 @@ def test_a_value_that_vanished_from_the_store_is_stored_again(backup, store, sou
     fresh = stores.Store(store.root)
     assert backup(source, store=fresh).result.root == first.result.root
     assert fresh.objects.read('blob', value) == b'v' * 2000
+
+
+def test_an_interrupted_run_forgets_nothing_of_a_directory_that_it_was_at(backup, source, later, monkeypatch):
+    monkeypatch.setattr(ingests, '_BATCH_FILES', 1)
+    for number in range(20):
+        write(source, b'%02d' % number)
+    write(source, b'00', data=os.urandom(9 << 20))
+    backup(source)
+    write(source, b'00', data=os.urandom(9 << 20), time_ns=OLD + 10**9)
+
+    def stop(path, result):
+        if path == b'00':
+            raise errors.Interrupted
+
+    with pytest.raises(errors.Interrupted):
+        backup(source, step=stop)
+    assert backup(source).result.read_bytes == 9 << 20
