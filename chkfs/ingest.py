@@ -807,6 +807,9 @@ class Ingest:
             self.result.damaged += 1
         if outcome.status is not None:
             found = self._lister.look(scan.Status(*outcome.status), found.name, level.filesystem)
+            level.is_whole = False  # its signature is that of the listing
+            if found.linked is not None:
+                self._first_names.setdefault(found.linked, path)
         if not outcome.has_changed:
             return self._file_line(level, found, outcome.text, is_sure=not outcome.damaged)
         self._report(f"'{quote.readable(path)}' changed while it was read: stored as it was last seen")

@@ -1387,3 +1387,34 @@ def test_an_interrupted_run_forgets_nothing_of_a_directory_that_it_was_at(backup
     with pytest.raises(errors.Interrupted):
         backup(source, step=stop)
     assert backup(source).result.read_bytes == 9 << 20
+
+
+def test_a_file_that_gets_another_name_while_it_is_read_carries_its_path(backup, source, opened, later):
+    """And not the name alone, which is another file's path."""
+    write(source, b'x', data=b'another')
+    os.link(os.path.join(source, b'x'), os.path.join(source, b'y'))
+    path = write(source, b'sub', b'x')
+
+    def change():
+        opened(b'x', lambda: None)
+        write(source, b'sub', b'x', data=b'changed', time_ns=OLD + 10**9)
+        os.link(path, os.path.join(source, b'sub', b'z'))
+
+    opened(b'x', change)  # sub/x comes first
+    found = backup(source)
+    assert found.entries[b'x'].tag('hl') == 'x' and found.read(b'sub/x') == b'changed'
+    assert found.entries[b'sub/x'].tag('hl') == 'sub/x'
+
+
+def test_a_file_that_was_another_one_for_a_while_is_read_again(backup, source, opened, fat, later):
+    """It looks as it was listed, but not as it was stored."""
+    write(source, b'file', data=b'as it was')
+
+    def change():
+        write(source, b'file', data=b'for a while', time_ns=OLD + 10**10)
+
+    opened(b'file', change)
+    assert backup(source).read(b'file') == b'for a while'
+    opened(b'file', lambda: None)
+    write(source, b'file', data=b'as it was')
+    assert backup(source).read(b'file') == b'as it was'
