@@ -133,10 +133,21 @@ class _Level:
         return self.known | self.done if self.known else self.done
 
     @property
+    def is_asked_when_listed(self) -> bool:
+        """Whether the files' metadata are asked for at each listing: they may change while the record does not."""
+        is_read = self.kinds & metadata.ATIME and not self.filesystem.is_read_only
+        return bool(is_read) or not self.filesystem.has_true_ctime
+
+    @property
+    def kinds_to_read(self) -> int:
+        """The kinds to ask of files when they are read: none where they have been asked for already."""
+        return 0 if self.is_asked_when_listed else self.kinds
+
+    @property
     def known_as(self) -> tuple[str, bytes]:
-        """What the scan cache knows it as: the tags in it are those of the kinds of metadata that were asked for."""
+        """What the scan cache knows it as: the tags in it are those that were asked for when the files were read."""
         identity = self.filesystem.identity
-        return identity and f'{identity} {self.kinds:x}', self.place
+        return identity and f'{identity} {self.kinds_to_read:x}', self.place
 
     def path_of(self, name: bytes) -> bytes:
         return self.path + b'/' + name if self.path else name
@@ -404,7 +415,7 @@ class Ingest:
             entries = [f for f in entries if not patterns.match(level.path_of(f.name), f.kind == 'dir')]
         if len(entries) < seen:
             level.is_complete = False
-        if not level.filesystem.has_true_ctime:  # else a change of what is told shows in the record
+        if level.is_asked_when_listed:
             names = ((found.name, None if found.kind == 'dir' else found.kind == 'file') for found in entries)
             served = level.filesystem.type.startswith('fuse')  # by a program, which may never answer
             open = {'open': self._patience.open} if served else {}
@@ -467,12 +478,8 @@ class Ingest:
 
     def _kinds(self, filesystem: mounts.Filesystem) -> int:
         """The kinds of metadata to ask for, as metadata.Gatherer wants them."""
-        with_atime = self._options.atime or 'ro' in filesystem.options.split(',')
+        with_atime = self._options.atime or filesystem.is_read_only
         return metadata.kinds(filesystem.type, filesystem.has_true_ctime, with_atime)
-
-    def _kinds_to_read(self, level: _Level) -> int:
-        """The kinds to ask of files when they are read: none where they have been asked for already."""
-        return level.kinds if level.filesystem.has_true_ctime else 0
 
     def _begin_lines(self, fd: int, level: _Level, old: dict[bytes, tuple[bytes, str]]) -> None:
         """Makes the tree's lines of all but subdirectories and files to be read, and has those read."""
@@ -516,7 +523,7 @@ class Ingest:
                 self.result.read_bytes += size
                 former = self._before and self._before.former(self._path, size, found.mtime_ns)
                 wanted = found.name, size, found.mtime_ns
-                outcome = self._reader.read_slowly(fd, self._kinds_to_read(level), *wanted, former=former)
+                outcome = self._reader.read_slowly(fd, level.kinds_to_read, *wanted, former=former)
                 level.lines[index] = self._outcome_line(level, found, outcome)
                 self._remember_early()
             else:
@@ -529,7 +536,7 @@ class Ingest:
         self._number += 1
         self._asked[self._number] = level, indexes
         level.waits_for += 1
-        self._parts.append((self._number, self._kinds_to_read(level), files))
+        self._parts.append((self._number, level.kinds_to_read, files))
         self._fds.append(os.dup(fd))
         self._batch_files += len(files)
         if (
@@ -654,7 +661,7 @@ class Ingest:
             return tuple(Outcome('', errno=error.errno, strerror=errors.describe(error)))
         try:
             wanted = found.name, found.size, found.mtime_ns
-            return self._reader.read_slowly(fd, self._kinds_to_read(level), *wanted, former=former)
+            return self._reader.read_slowly(fd, level.kinds_to_read, *wanted, former=former)
         finally:
             os.close(fd)
 

@@ -1418,3 +1418,17 @@ def test_a_file_that_was_another_one_for_a_while_is_read_again(backup, source, o
     opened(b'file', lambda: None)
     write(source, b'file', data=b'as it was')
     assert backup(source).read(b'file') == b'as it was'
+
+
+def test_a_time_of_access_that_changes_alone_is_seen(backup, source, later):
+    path = write(source, b'sub', b'file')
+    os.utime(path, ns=(OLD, OLD))
+    backup(source, atime=True)
+    with open(path, 'rb') as file:
+        file.read()
+    accessed = tree.format_time(os.stat(path).st_atime_ns)
+    if accessed == tree.format_time(OLD):
+        pytest.skip('this filesystem keeps no times of access')
+    found = backup(source, atime=True)
+    assert found.entries[b'sub/file'].tag('atime') == accessed
+    assert found.result.read_bytes == 0
