@@ -9,7 +9,8 @@ from chkfs import errors, tree, walk
 from chkfs.contents import Former
 from chkfs.objects import Objects
 
-_OF_THE_NAME = ('enc', 'hl')  # tags that say nothing of what the file holds
+_OF_THE_NAME = ('enc:', 'hl:')  # tags that say nothing of what the file holds
+_OF_THE_CONTENTS = ('data:', 'changed:', 'damaged:')
 
 
 class Text(NamedTuple):
@@ -17,6 +18,12 @@ class Text(NamedTuple):
 
     text: str
     damaged: bool
+
+    @property
+    def bare(self) -> str:
+        """The text with those tags only that tell how the contents were read."""
+        key, *tags = self.text.split(',')
+        return ','.join([key, *[tag for tag in tags if tag.startswith(_OF_THE_CONTENTS)]])
 
 
 class Earlier:
@@ -55,7 +62,7 @@ class Earlier:
                 return None
         except errors.Error:
             return None
-        tags = [tag for tag in entry.tags() if not tag.startswith(tuple(f'{name}:' for name in _OF_THE_NAME))]
+        tags = [tag for tag in entry.tags() if not tag.startswith(_OF_THE_NAME)]
         return Text(','.join([entry.key, *tags]), entry.tag('damaged') is not None)
 
     def _below(self, key: str):

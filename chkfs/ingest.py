@@ -833,7 +833,7 @@ class Ingest:
         why = outcome.strerror or f'{ranges.total(outcome.damaged)} bytes lost'
         self._report(f"'{quote.readable(path)}' cannot be read as well as before: {why}: kept as it was stored then")
         self.result.damaged += bool(was.damaged)
-        return self._file_line(level, found, was.text, is_sure=False)
+        return self._file_line(level, found, was.bare if found.name in level.told else was.text, is_sure=False)
 
     def _file_line(self, level: _Level, found: scan.Found, text: str, remark: str = '', is_sure: bool = True) -> str:
         """The tree line of a file; text: its key and tags, remark: one more, of what went wrong.
@@ -843,7 +843,10 @@ class Ingest:
         name, _, attributes, record, size, mtime_ns, _, linked, _ = found
         self.result.files += 1
         self.result.bytes += size
-        key, _, tags = (text + level.told.get(name, '')).partition(',')
+        told = level.told.get(name, '')
+        key, _, tags = (text + told).partition(',')
+        if told and len(text) > len(key):
+            tags = tree.in_order(tags.split(','))
         if linked:
             tags = f'{self._hard_link_tag(found, "," + tags)},{tags}'.strip(',')
         if remark:

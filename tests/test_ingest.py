@@ -1372,23 +1372,6 @@ def test_a_value_that_vanished_from_the_store_is_stored_again(backup, store, sou
     assert fresh.objects.read('blob', value) == b'v' * 2000
 
 
-def test_an_interrupted_run_forgets_nothing_of_a_directory_that_it_was_at(backup, source, later, monkeypatch):
-    monkeypatch.setattr(ingests, '_BATCH_FILES', 1)
-    for number in range(20):
-        write(source, b'%02d' % number)
-    write(source, b'00', data=os.urandom(9 << 20))
-    backup(source)
-    write(source, b'00', data=os.urandom(9 << 20), time_ns=OLD + 10**9)
-
-    def stop(path, result):
-        if path == b'00':
-            raise errors.Interrupted
-
-    with pytest.raises(errors.Interrupted):
-        backup(source, step=stop)
-    assert backup(source).result.read_bytes == 9 << 20
-
-
 def test_a_file_that_gets_another_name_while_it_is_read_carries_its_path(backup, source, opened, later):
     """And not the name alone, which is another file's path."""
     write(source, b'x', data=b'another')
@@ -1404,6 +1387,23 @@ def test_a_file_that_gets_another_name_while_it_is_read_carries_its_path(backup,
     found = backup(source)
     assert found.entries[b'x'].tag('hl') == 'x' and found.read(b'sub/x') == b'changed'
     assert found.entries[b'sub/x'].tag('hl') == 'sub/x'
+
+
+def test_an_interrupted_run_forgets_nothing_of_a_directory_that_it_was_at(backup, source, later, monkeypatch):
+    monkeypatch.setattr(ingests, '_BATCH_FILES', 1)
+    for number in range(20):
+        write(source, b'%02d' % number)
+    write(source, b'00', data=os.urandom(9 << 20))
+    backup(source)
+    write(source, b'00', data=os.urandom(9 << 20), time_ns=OLD + 10**9)
+
+    def stop(path, result):
+        if path == b'00':
+            raise errors.Interrupted
+
+    with pytest.raises(errors.Interrupted):
+        backup(source, step=stop)
+    assert backup(source).result.read_bytes == 9 << 20
 
 
 def test_a_file_that_was_another_one_for_a_while_is_read_again(backup, source, opened, fat, later):
@@ -1432,3 +1432,15 @@ def test_a_time_of_access_that_changes_alone_is_seen(backup, source, later):
     found = backup(source, atime=True)
     assert found.entries[b'sub/file'].tag('atime') == accessed
     assert found.result.read_bytes == 0
+
+
+def test_a_file_of_fat_that_is_kept_as_it_was_has_each_tag_once(backup, source, failing, dos_drive, later):
+    path = write(source, b'a long name', data=b'x' * 5000)
+    dos_drive[5000] = dos.bits('h')
+    failing(path, 0, 100)
+    first = backup(source)
+    failing(path, 0, 5000)
+    second = backup(source, before=first)
+    tags = second.entries[b'a long name'].tags()
+    assert tags == first.entries[b'a long name'].tags() and len(tags) == len({tag.partition(':')[0] for tag in tags})
+    assert ','.join(tags) == tree.in_order(tags)
