@@ -19,12 +19,13 @@ class Former:
     def __init__(self, objects: Objects, key: str, size: int, damaged: ranges.Ranges):
         self._objects, self._key = objects, key
         self.readable = ranges.without([(0, size)], damaged)
-        self._start_again()
+        self._chunks, self._chunk, self._at = None, b'', 0
 
     def blocks(self, start: int, end: int) -> Iterator[bytes]:
         """The bytes of a range, all of which is readable.  Raises Error when they are lost in the store, too."""
-        if start < self._at:
-            self._start_again()
+        if self._chunks is None or start < self._at:
+            self.close()
+            self._chunks = self._objects.chunks('blob', self._key)
         while start < end:
             if start >= self._at + len(self._chunk):
                 self._at += len(self._chunk)
@@ -36,8 +37,11 @@ class Former:
             yield found
             start += len(found)
 
-    def _start_again(self) -> None:
-        self._chunks, self._chunk, self._at = self._objects.chunks('blob', self._key), b'', 0
+    def close(self) -> None:
+        """What reads it ahead ends here: threads must not be waited for wherever Python clears up what is left."""
+        if self._chunks is not None:
+            self._chunks.close()
+        self._chunks, self._chunk, self._at = None, b'', 0
 
 
 class Contents:

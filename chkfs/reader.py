@@ -117,6 +117,9 @@ class Reader:
             return tuple(Outcome(text, size_read, tuple(Status.of(seen)), has_changed=True, damaged=damaged))
         except OSError as error:
             return _failure(error)
+        finally:
+            if former is not None:
+                former.close()
 
     def _read_contents(
         self, fd: int, kinds: int, name: bytes, former: Former | None

@@ -1,11 +1,13 @@
 """ingest: a live directory becomes trees; what is unchanged is not read, what goes wrong is said and passed over."""
 
 import errno
+import gc
 import os
 import shutil
 import socket
 import stat
 import subprocess
+import threading
 import time
 
 import pytest
@@ -649,6 +651,21 @@ def test_a_better_reading_replaces_a_worse_one_range_by_range(backup, source, fa
     entry = fourth.root if alone else fourth.entries[b'bad']
     assert entry.tag('damaged') is None and entry.key == key.of(data)
     assert fourth.result.damaged == 0 and not fourth.lines
+
+
+def test_no_thread_reads_on_in_what_was_stored_before(backup, source, failing, later):
+    """Else it ends when Python happens to clear up, perhaps while another thread begins and holds its locks."""
+    path = write(source, b'bad', data=os.urandom(20 << 20))
+    failing(path, 0, 1024)
+    first = backup(source)
+    failing(path, 512, 2048)
+    before = threading.active_count()
+    gc.disable()
+    try:
+        assert backup(source, before=first).result.damaged == 1
+        assert threading.active_count() == before
+    finally:
+        gc.enable()
 
 
 def test_a_file_that_was_whole_is_kept_when_it_fails(backup, source, failing, later):
