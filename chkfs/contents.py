@@ -61,7 +61,7 @@ class Contents:
         self._rescue: rescue.Rescue | None = None
 
     def blocks(self) -> Iterator[bytes]:
-        status = os.fstat(self._file)
+        status = self._call(os.fstat, self._file)
         size, at = status.st_size, 0
         if status.st_blocks * 512 < size:
             self.look_for_holes(size)
@@ -80,7 +80,7 @@ class Contents:
             raise self._rescue.error
 
     def look_for_holes(self, size: int) -> None:
-        data = holes.data(self._file, size)
+        data = self._call(holes.data, self._file, size)
         self.data = None if data == [(0, size)] else data
 
     def _range(self, at: int, end: int | None) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ one of which pages are being read may be stuck beyond the reach of any signal, a
 not end.
 """
 
+import contextlib
 import errno
 import os
 import queue
@@ -35,6 +36,7 @@ class Patience:
     def __init__(self, seconds: float, idle: Callable[[], None] = lambda: None):
         self.seconds, self._idle = seconds, idle
         self._calls: queue.SimpleQueue | None = None
+        self._stuck: queue.SimpleQueue | None = None  # calls of the thread that was left behind just now
         self._opener: socket.socket | None = None
         self._opener_pid = 0
 
@@ -42,6 +44,7 @@ class Patience:
         """What the function gives or raises; raises Hung when it does neither."""
         if not self.seconds:
             return function(*arguments, **options)
+        self._leave_behind(None)
         if self._calls is None:
             self._calls, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
             threading.Thread(target=_work, args=(self._calls, self._answers), daemon=True).start()
@@ -53,21 +56,48 @@ class Patience:
                 break
             except queue.Empty:
                 if time.monotonic() >= deadline:
-                    self._calls.put(None)
-                    self._calls = None
+                    self._stuck, self._calls = self._calls, None
                     raise Hung(self.seconds) from None
             self._idle()
         if error is not None:
             raise error
         return result
 
+    def close(self, file: int) -> None:
+        """Closes what was asked just now: behind the call that hangs, if one does, since that may ask it once more.
+
+        Nothing is to be known of it any more, so no error is one.
+        """
+        if self._stuck is not None:
+            self._leave_behind((os.close, (file,), {}))
+            return
+        with contextlib.suppress(OSError):
+            self.call(os.close, file)
+
     def open(self, name: bytes, flags: int, fd: int) -> int:
         """As os.open of a name in an open directory."""
         if not self.seconds:
             return os.open(name, flags, dir_fd=fd)
+        answer, fds = self._ask_to_open(name, flags, fd)
+        if not answer:
+            answer, fds = self._ask_to_open(name, flags, fd)
+        if not answer:
+            raise OSError(errno.ECHILD, 'the process that opens files died')
+        (number,) = _FLAGS.unpack(answer)
+        if number:
+            raise OSError(number, os.strerror(number))
+        os.set_inheritable(fds[0], False)
+        return fds[0]
+
+    def _ask_to_open(self, name: bytes, flags: int, fd: int) -> tuple[bytes, list[int]]:
+        """The answer of the process that opens files, b'' when it has died: the next time it is another one."""
         if self._opener is None:
             self._begin_to_open()
-        socket.send_fds(self._opener, [_FLAGS.pack(flags) + name], [fd])
+        try:
+            socket.send_fds(self._opener, [_FLAGS.pack(flags) + name], [fd])
+        except ConnectionError:
+            self._end_to_open()
+            return b'', []
         deadline = time.monotonic() + self.seconds
         while not select.select([self._opener], [], [], min(_TICK_SECONDS, self.seconds))[0]:
             if time.monotonic() >= deadline:
@@ -77,12 +107,7 @@ class Patience:
         answer, fds, _, _ = socket.recv_fds(self._opener, _FLAGS.size, 1)
         if not answer:
             self._end_to_open()
-            raise OSError(errno.ECHILD, 'the process that opens files died')
-        (number,) = _FLAGS.unpack(answer)
-        if number:
-            raise OSError(number, os.strerror(number))
-        os.set_inheritable(fds[0], False)
-        return fds[0]
+        return answer, fds
 
     def _begin_to_open(self) -> None:
         self._opener, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -104,9 +129,18 @@ class Patience:
     def rest(self) -> None:
         """Ends the thread and the process, now or when they come back."""
         self._end_to_open()
+        self._leave_behind(None)
         if self._calls is not None:
             self._calls.put(None)
             self._calls = None
+
+    def _leave_behind(self, last: tuple | None) -> None:
+        """The thread that hangs, if any, ends when it comes back; last: the call that it still is to make then."""
+        if self._stuck is not None:
+            self._stuck.put(last)
+            if last is not None:
+                self._stuck.put(None)
+            self._stuck = None
 
 
 def _work(calls: queue.SimpleQueue, answers: queue.SimpleQueue) -> None:

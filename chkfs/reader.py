@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from chkfs import contents, holes, metadata, ranges, rescue, statx, tree
 from chkfs.contents import Contents, Former
-from chkfs.patience import Patience
+from chkfs.patience import Hung, Patience
 from chkfs.scan import Status
 from chkfs.writer import PACKED_BELOW, Writer
 
@@ -53,6 +53,7 @@ class Reader:
     def __init__(self, writer: Writer, gatherer: metadata.Gatherer, step: Callable[[], None] = lambda: None):
         self._writer, self._step = writer, step
         self._gatherer = gatherer
+        self._status = statx.status
         self._flags = _OPEN | (os.O_NOATIME if os.geteuid() == 0 else 0)
 
     def read(
@@ -127,20 +128,20 @@ class Reader:
         """(text, status after reading, bytes read, what of them could not be)."""
         file = self._open(name, fd)
         try:
-            if not stat.S_ISREG(os.fstat(file).st_mode):
+            if not stat.S_ISREG(self._call(os.fstat, file).st_mode):
                 raise OSError(errno.ESTALE, 'it is no longer a file')
             found = Contents(file, self._step, former, self._call)
             key, size_read = self._writer.put_blocks('blob', found.blocks())
             found.check(size_read)
-            status = statx.status(file)
+            status = self._call(self._status, file)
             text = key + self._told(file, kinds, status, name)
             text = self._with_ranges(text, 'data', found.data)
             return self._with_ranges(text, 'damaged', found.damaged or None), status, size_read, found.damaged
         finally:
-            self._call(os.close, file)
+            self._close(file)
 
     def _with_holes(self, text: str, file: int, size: int) -> str:
-        found = Contents(file)
+        found = Contents(file, call=self._call)
         found.look_for_holes(size)
         return self._with_ranges(text, 'data', found.data)
 
@@ -157,6 +158,9 @@ class Reader:
     def _call(self, function: Callable, *arguments):
         return function(*arguments)
 
+    def _close(self, file: int) -> None:
+        os.close(file)
+
     def _open(self, name: bytes, fd: int) -> int:
         try:
             return os.open(name, self._flags, dir_fd=fd)
@@ -172,9 +176,17 @@ class PatientReader(Reader):
     def __init__(self, writer: Writer, gatherer: metadata.Gatherer, step: Callable[[], None], patience: Patience):
         super().__init__(writer, gatherer, step)
         self._patience = patience
+        self._status = statx.make_status()
 
     def _call(self, function: Callable, *arguments):
-        return self._patience.call(function, *arguments)
+        try:
+            return self._patience.call(function, *arguments)
+        except Hung:
+            self._status = statx.make_status()  # what is left behind may still write into the other one
+            raise
+
+    def _close(self, file: int) -> None:
+        self._patience.close(file)
 
     def _read(self, fd: int, kinds: int, name: bytes, size: int, mtime_ns: int) -> str | tuple:
         """The same, with what the source is asked asked by the thread that may be left behind."""
@@ -182,7 +194,7 @@ class PatientReader(Reader):
         try:
             if size < PACKED_BELOW:
                 file = self._open(name, fd)
-                data, seen = self._call(_look_at, file, size)
+                data, seen = self._call(_look_at, file, size, self._status)
                 if (len(data), seen.st_size, seen.st_mtime_ns) == (size, size, mtime_ns) and stat.S_ISREG(seen.st_mode):
                     text = self._writer.put('blob', data) + self._told(file, kinds, seen, name)
                     return text if seen.st_blocks * 512 >= size else self._with_holes(text, file, size)
@@ -191,7 +203,7 @@ class PatientReader(Reader):
                 return _failure(error)
         finally:
             if file >= 0:
-                self._call(os.close, file)
+                self._close(file)
         return self.read_slowly(fd, kinds, name, size, mtime_ns, seen)
 
     def _open(self, name: bytes, fd: int) -> int:
@@ -203,8 +215,8 @@ class PatientReader(Reader):
             return self._patience.open(name, _OPEN, fd)
 
 
-def _look_at(file: int, size: int) -> tuple[bytes, statx.Status]:
-    return os.read(file, size + 1), statx.status(file)
+def _look_at(file: int, size: int, status: Callable[[int], statx.Status]) -> tuple[bytes, statx.Status]:
+    return os.read(file, size + 1), status(file)
 
 
 def _failure(error: OSError) -> tuple:

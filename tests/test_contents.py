@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from chkfs import contents, key, ranges
+from chkfs import contents, holes, key, ranges
 
 MIB = 1 << 20
 
@@ -32,9 +32,12 @@ class Bad:
     """Makes calls; what touches these ranges gives EIO, and every read is noted."""
 
     def __init__(self, *bad):
-        self.bad, self.read_bytes = list(bad), 0
+        self.bad, self.read_bytes, self.other = list(bad), 0, []
 
     def __call__(self, function, *arguments):
+        if function in (os.fstat, holes.data):
+            self.other.append(function)
+            return function(*arguments)
         *_, size, at = arguments if function is os.pread else (*arguments, *arguments[::-1])
         if any(start < at + size and at < end for start, end in self.bad):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -61,6 +64,7 @@ def test_holes_are_not_read(make):
     found, told = whole(make(data, 30 * MIB), calls)
     assert found == data + bytes(30 * MIB - 65536)
     assert told.data == [(0, 65536)] and calls.read_bytes == 65536
+    assert calls.other == [os.fstat, holes.data]  # which may hang, too
 
 
 def test_a_sparse_file_may_have_bad_places(make):

@@ -2,18 +2,20 @@
 
 import errno
 import os
+import signal
 import threading
+import time
 
 import pytest
 
 from chkfs import patience
 
 
-def test_answers_and_errors_come_through():
+def test_answers_and_errors_come_through(tmp_path):
     calls = patience.Patience(30)
     assert calls.call(lambda a, b=0: (a, b), 1, b=2) == (1, 2)
     with pytest.raises(FileNotFoundError):
-        calls.call(os.open, '/nowhere', os.O_RDONLY)
+        calls.call(os.open, tmp_path / 'nowhere', os.O_RDONLY)
     one, other = calls.call(threading.get_ident), calls.call(threading.get_ident)
     assert one == other != threading.get_ident()
     calls.rest()
@@ -94,3 +96,50 @@ def test_a_process_that_opens_files_holds_no_others(tmp_path):
     os.close(ours)
     os.close(directory)
     calls.rest()
+
+
+def test_a_process_that_opens_files_and_dies_is_replaced(tmp_path):
+    (tmp_path / 'file').write_bytes(b'data')
+    calls = patience.Patience(30)
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        os.close(calls.open(b'file', os.O_RDONLY, directory))
+        (pid,) = [int(name) for name in open(f'/proc/self/task/{os.getpid()}/children').read().split()]
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        os.close(calls.open(b'file', os.O_RDONLY, directory))
+    finally:
+        calls.rest()
+        os.close(directory)
+
+
+def test_a_file_is_closed_behind_the_call_that_hangs(tmp_path):
+    """Its number may not be given to another file while that call may still ask for it; and nobody waits."""
+    calls, block = patience.Patience(0.2), threading.Event()
+    file = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(patience.Hung):
+        calls.call(block.wait)
+    calls.close(file)
+    os.fstat(file)
+    block.set()
+    while is_open(file):
+        time.sleep(0.001)
+    calls.rest()
+
+
+def test_a_file_that_hangs_when_it_is_closed_is_left_behind(tmp_path, monkeypatch):
+    calls, block = patience.Patience(0.2), threading.Event()
+    monkeypatch.setattr(os, 'close', lambda fd: block.wait())
+    calls.close(1000)
+    monkeypatch.undo()
+    assert calls.call(lambda: 5) == 5
+    block.set()
+    calls.rest()
+
+
+def is_open(fd):
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
