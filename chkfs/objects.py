@@ -322,8 +322,9 @@ class Objects:
         """
         from concurrent.futures import ThreadPoolExecutor
 
-        waiting, last = deque(), ()
-        with ThreadPoolExecutor(_PIECES_AHEAD) as pool:
+        waiting, last, is_over = deque(), (), False
+        pool = ThreadPoolExecutor(_PIECES_AHEAD)
+        try:
             for key, size in pieces:
                 if (key, size) != last:
                     last = key, size
@@ -335,6 +336,9 @@ class Objects:
                     yield first, future and future.result()
             for first, future in waiting:
                 yield first, future and future.result()
+            is_over = True
+        finally:  # where nobody reads on, that may be the garbage collector's doing, which must not wait for a thread
+            pool.shutdown(wait=is_over, cancel_futures=True)
 
     # ---- files of their own ----
 

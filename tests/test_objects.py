@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from concurrent import futures
 
 import pytest
 
@@ -545,6 +546,24 @@ def test_a_big_object_with_a_damaged_piece_gives_a_beginning_and_an_error(full):
     flip(loose_path(full, 'blob', victim), 100)
     taken, is_whole = in_pieces(full.objects, key.of(BIG))
     assert not is_whole and BIG.startswith(taken) and len(taken) > 0
+
+
+def test_a_big_object_that_is_not_read_to_its_end_waits_for_no_thread(full, monkeypatch):
+    """It may be the garbage collector that drops it, with locks of threading in its hands."""
+    waited = []
+    shutdown = futures.ThreadPoolExecutor.shutdown
+
+    def noting(pool, wait=True, **options):
+        waited.append(wait)
+        shutdown(pool, wait=wait, **options)
+
+    monkeypatch.setattr(futures.ThreadPoolExecutor, 'shutdown', noting)
+    chunks = full.objects.chunks('blob', key.of(BIG))
+    next(chunks)
+    chunks.close()
+    assert waited == [False]
+    assert b''.join(full.objects.chunks('blob', key.of(BIG))) == BIG
+    assert waited == [False, True]
 
 
 # ---- hostile lists ----
