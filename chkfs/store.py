@@ -110,6 +110,7 @@ def create(root: bytes, compression: str = codec.DEFAULT) -> bool:
     shown = quote.readable(root)
     if os.path.exists(os.path.join(root, b'config')):
         Store(root)  # raises Error for one that cannot be used
+        publish.sync_store(root)  # whoever made it may have died before it was on disk
         return False
     if compression not in codec.SUFFIXES:
         raise errors.Usage(f"unknown compression '{compression}': one of {', '.join(codec.SUFFIXES)}")

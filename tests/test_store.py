@@ -79,6 +79,15 @@ def test_making_it_twice_changes_nothing(root):
     assert read(config_path(root)) == before
 
 
+def test_what_somebody_else_made_is_on_disk_before_it_is_called_a_store(root, monkeypatch):
+    """They may have died before they synced it."""
+    synced = []
+    stores.create(root)
+    monkeypatch.setattr(publish, 'sync_store', synced.append)
+    assert not stores.create(root)
+    assert synced == [root]
+
+
 def test_an_empty_directory_is_taken_and_parents_are_made(tmp_path):
     (tmp_path / 'empty').mkdir()
     assert stores.create(os.fsencode(tmp_path / 'empty'))

@@ -50,8 +50,9 @@ def run(args):
         lacking.close()
     for kind, count in sorted(work.unset.items()):
         report(f'{kind} could not be set {count} times{"" if args.verbose else " (-v lists them)"}')
-    for kind, count in sorted(work.left_out.items()):
-        report(f'the target has no place for {kind}, which {count} entries have: they stay in the store')
+    if work.left_out:
+        kinds = ', '.join(f'{kind} (of {count} entries)' for kind, count in sorted(work.left_out.items()))
+        report(f'what the target has no place for stays in the store: {kinds}')
     if work.missing:
         report(f'{work.missing} entries were not restored')
     if work.damaged:

@@ -20,7 +20,7 @@ def test_everything_is_read(journey):
 @each_drive
 def test_everything_that_ext4_takes_is_set(journey):
     """It takes all but one of the flags of btrfs, 'C'."""
-    said = journey.restored.errors.splitlines()[:-1]
+    said = [line for line in journey.restored.errors.splitlines()[:-1] if 'the target has no place for' not in line]
     if journey.drive.name == 'btrfs':
         assert journey.restored.status == errors.PARTIAL
         assert said[0] == 'chkfs-restore: flags could not be set 1 times (-v lists them)'
