@@ -72,7 +72,7 @@ class Store:
         paths[self.root] = 'the store itself'
         found = {}
         for path, what in paths.items():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # where nobody can look, no backup comes by
                 status = os.stat(path)
                 found[status.st_dev, status.st_ino] = what
         return found

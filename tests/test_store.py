@@ -405,3 +405,8 @@ def test_a_writer_that_cannot_write_them_leaves_it_to_the_objects_to_say_so(root
     monkeypatch.setattr(publish, 'replace', refuse)
     stores.Store(root).writer()
     assert stores.outdated(root) == {'README': stores.MISSING}
+
+
+def test_a_cache_that_cannot_even_be_looked_for_is_none_of_our_directories(store, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', '/dev/null')
+    assert list(stores.Store(store.root).own_directories.values()) == ['the store itself']
