@@ -20,10 +20,15 @@ class Patterns:
                 GitIgnoreSpec.from_lines([line])
             except (ValueError, re.error):
                 raise errors.Usage(f"'{line}' is not a pattern of gitignore(5)") from None
-        self._spec = GitIgnoreSpec.from_lines(lines)
+        self._spec = GitIgnoreSpec.from_lines(map(_one_line, lines))
 
     def match(self, path: bytes, is_directory: bool) -> bool:
-        return self._spec.match_file(os.fsdecode(path) + ('/' if is_directory else ''))
+        return self._spec.match_file(_one_line(os.fsdecode(path)) + ('/' if is_directory else ''))
+
+
+def _one_line(text: str) -> str:
+    """With what no name holds for each newline: before one at the end a regular expression may end, too."""
+    return text.replace('\n', '\0')
 
 
 def is_cache(fd: int) -> bool:

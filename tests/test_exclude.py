@@ -77,3 +77,9 @@ def test_a_tag_that_is_no_file_is_none(tmp_path, kind):
     fd = os.open(tmp_path, os.O_RDONLY)
     assert exclude.is_cache(fd) is False
     os.close(fd)
+
+
+def test_a_newline_at_the_end_is_a_part_of_the_name():
+    assert exclude.Patterns(['keep']).match(b'keep\n', False) is False
+    assert exclude.Patterns(['keep?']).match(b'keep\n', False) is True
+    assert exclude.Patterns(['keep\n']).match(b'keep\n', False) is True
