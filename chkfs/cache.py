@@ -217,6 +217,8 @@ class ObjectCache:
 
     def renew(self) -> None:
         """From now on sees what other processes and threads have added: a reading transaction is kept open."""
+        if threading.get_ident() != self._thread:
+            return  # a connection of SQLite's is for one thread only
         try:
             self._let_go()
         except _BROKEN:

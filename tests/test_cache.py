@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import sqlite3
+import threading
 import types
 
 import pytest
@@ -405,3 +406,15 @@ def test_a_scan_cache_where_no_file_can_be_made_is_off(tmp_path):
     scans = cache.ScanCache(os.fsencode(tmp_path / 'file' / 'scan.sqlite'))
     scans.remember([('ext4:1', b'/a', ROW)])
     assert scans.signature('ext4:1', b'/a') is None
+
+
+def test_renewing_in_another_thread_loads_nothing_again(tmp_path):
+    loaded = []
+    found = cache.ObjectCache(os.fsencode(tmp_path / 'objects.sqlite'))
+    found.sync({'pack-1.tar': 'stamp'}, lambda name: loaded.append(name) or [])
+    assert not found.has('blob', 'ab' * 32)  # which begins to read
+    thread = threading.Thread(target=found.renew)
+    thread.start()
+    thread.join()
+    assert not found.has('blob', 'ab' * 32) and loaded == ['pack-1.tar']
+    found.close()
