@@ -71,7 +71,7 @@ _SUBTYPES = {'fuse.' + name: name for name in ('fuse2fs', 'ntfs-3g', 'squashfuse
 _SUBTYPES |= {f'fuse.ext{number}': 'fuse2fs' for number in '234'}
 _SUBTYPES |= {'fuse.lowntfs-3g': 'ntfs-3g', 'fuse.exfat': 'exfat-fuse'}
 # Those whose statfs gives a number made of their UUID, and not of the device that they happen to be on.
-_FSID_IS_UUID = frozenset('ext2 ext3 ext4 btrfs ntfs3 zfs overlay'.split())
+_FSID_IS_UUID = frozenset('ext2 ext3 ext4 btrfs ntfs3 zfs overlay tmpfs'.split())
 _IMMUTABLE = frozenset('squashfs squashfuse cramfs romfs iso9660 fuseiso erofs'.split())
 # Options that change which names and metadata there are: what was seen with others does not count.
 _VIEWS = ('norock', 'nojoliet', 'nouser_xattr', 'noacl', 'upperdir=')

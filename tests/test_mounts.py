@@ -428,3 +428,21 @@ def test_a_bind_mount_is_where_the_directory_is(mountinfo):
 def test_the_kernels_own_filesystems_are_known():
     assert {'proc', 'sysfs', 'devpts', 'cgroup2'} <= mounts.PSEUDO
     assert not {'ext4', 'tmpfs', 'overlay', 'vfat', 'fuseblk', 'squashfs'} & mounts.PSEUDO
+
+
+def test_two_tmpfs_are_two(tmp_path, monkeypatch):
+    """Also for kernels before 6.9, which have no ioctl for their UUIDs: their inode numbers are the same."""
+    monkeypatch.setattr(drive, '_uuid', lambda fd: ('', False))
+    found = set()
+    for name in ('one', 'other'):
+        point = tmp_path / name
+        point.mkdir()
+        if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'x', point], capture_output=True).returncode:
+            pytest.skip('cannot mount here')
+        fd = os.open(point, os.O_RDONLY)
+        try:
+            found.add(mounts.filesystem(os.fsencode(point), fd).identity)
+        finally:
+            os.close(fd)
+            subprocess.run(['umount', '-l', point], check=True)
+    assert len(found) == 2
