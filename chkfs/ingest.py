@@ -307,6 +307,11 @@ class Ingest:
         """Opens and lists a subdirectory; None when there is nothing to walk in it, its tags being set then."""
         try:
             descent.enter(found.name)
+            try:
+                status = os.fstat(descent.fd)
+            except OSError:
+                descent.leave()
+                raise
         except OSError as error:
             self._skip(parent, parent.path_of(found.name), error)
             parent.is_complete = False
@@ -315,7 +320,6 @@ class Ingest:
                 tags += self._gatherer.of_name(descent.fd, found.name, parent.kinds)
                 parent.tags[found.name] = tree.in_order(tags.split(','))
             return None
-        status = os.fstat(descent.fd)
         identity, path = (status.st_dev, status.st_ino), parent.path_of(found.name)
         absolute = os.path.join(source, path)
         filesystem, place, stop = parent.filesystem, mounts.place_below(parent.place, found.name), None
@@ -394,10 +398,10 @@ class Ingest:
         self._path = level.path
         self._met.enter(level.identity, level.path)
         self._tick()
-        level.own_tags = self._gatherer.of_open(fd, level.kinds, statx.status(fd), level.name or b'.')
-        if level.parent and (short := level.parent.told.get(level.name)):
-            level.own_tags = metadata.with_tag(level.own_tags, short.removeprefix(','))
         try:
+            level.own_tags = self._gatherer.of_open(fd, level.kinds, statx.status(fd), level.name or b'.')
+            if level.parent and (short := level.parent.told.get(level.name)):
+                level.own_tags = metadata.with_tag(level.own_tags, short.removeprefix(','))
             entries, problems = self._lister.list(fd, level.filesystem)
         except OSError as error:
             self._give_up(level, error)

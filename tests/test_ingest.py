@@ -1461,3 +1461,20 @@ def test_a_file_of_fat_that_is_kept_as_it_was_has_each_tag_once(backup, source, 
     tags = second.entries[b'a long name'].tags()
     assert tags == first.entries[b'a long name'].tags() and len(tags) == len({tag.partition(':')[0] for tag in tags})
     assert ','.join(tags) == tree.in_order(tags)
+
+
+@pytest.mark.parametrize('what', ['fstat', 'statx'])
+def test_a_directory_that_is_gone_once_it_is_open_ends_nothing(backup, full, later, monkeypatch, what):
+    """As on NFS, where somebody else removed it."""
+    inode = os.stat(os.path.join(full, b'sub', b'deep')).st_ino
+    module, name = (os, 'fstat') if what == 'fstat' else (ingests.statx, 'status')
+    real = getattr(module, name)
+
+    def look(fd, *name):
+        found = real(fd, *name)
+        return raise_error(errno.ESTALE) if found.st_ino == inode and not name else found
+
+    monkeypatch.setattr(module, name, look)
+    found = backup(full)
+    assert found.result.skipped == 1 and found.entries[b'sub/deep'].tag('unread') == 'ESTALE'
+    assert found.read(b'sub/other') == b'other'
