@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import contents, holes, metadata, ranges, rescue, statx, tree
+from chkfs import contents, dos, flags, holes, metadata, ntfs, ranges, rescue, statx, tree, xattrs
 from chkfs.contents import Contents, Former
 from chkfs.patience import Hung, Patience
 from chkfs.scan import Status
@@ -18,7 +18,8 @@ from chkfs.writer import PACKED_BELOW, Writer
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _TRIES = 3
-MAY_HANG = frozenset(module.__file__ for module in (contents, holes, metadata, rescue, statx)) | {__file__}
+_ASK = contents, dos, flags, holes, metadata, ntfs, rescue, statx, xattrs
+MAY_HANG = frozenset(module.__file__ for module in _ASK) | {__file__}
 _LONGEST_RANGES = 4000  # characters in a tag
 
 

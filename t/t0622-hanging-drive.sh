@@ -6,9 +6,9 @@
 CHKFS_STORE=$SCRATCH/store
 export CHKFS_STORE
 
-show() { # DIR: mounts it at mnt, with the faults in the file faults
+show() { # DIR [SUBTYPE]: mounts it at mnt, with the faults in the file faults
 	mkdir -p mnt
-	python3 "$ROOT/tests/faultyfs.py" mnt "$1" faults >fuse.log 2>&1 &
+	python3 "$ROOT/tests/faultyfs.py" mnt "$1" faults ${2+"$2"} >fuse.log 2>&1 &
 	fuse=$!
 	tries=200
 	until mountpoint -q mnt; do
@@ -84,6 +84,18 @@ test_expect_success 'a worker that hangs costs no file but the one' '
 	cat err
 	[ "$(cat code)" = 3 ]
 	[ "$(grep -c "cannot be read: no answer for 1 seconds$" err)" = 2 ]
+	hide
+'
+test_expect_success 'nor does one that hangs when it is asked for extended attributes' '
+	echo "stall sub/77" >faults
+	show many fuse2fs # which keeps ctimes: elsewhere files are asked when their directory is listed
+	test_expect_code 3 timeout 100 chkfs-backup --read-timeout=1 --retries=0 -n stalled mnt 2>err
+	cat err
+	[ "$(grep -c "cannot be read: no answer for 1 seconds$" err)" = 1 ]
+	chkfs-restore -q stalled stalled || [ $? = 3 ]
+	mv many/sub/77 .
+	same_contents many stalled
+	mv 77 many/sub
 	hide
 '
 test_expect_success 'what failed is tried again in the end' '

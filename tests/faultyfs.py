@@ -1,10 +1,11 @@
 """faultyfs - a read-only FUSE filesystem that shows a directory as a failing drive would
 
-    python3 faultyfs.py MOUNTPOINT DIRECTORY FAULTS
+    python3 faultyfs.py MOUNTPOINT DIRECTORY FAULTS [SUBTYPE]
 
 FAULTS is a file that is looked at anew for each operation; a line of it is one of
     bad PATH FROM TO    a read that touches these bytes gives EIO
     hang PATH           a read does not come back while this line is there
+    stall PATH          asking for its extended attributes does not come back while this line is there
     closed PATH         opening or listing gives EIO
     gone                everything gives ENOTCONN
 The first two are printed when they come to pass.  PATH is from the top, without a slash before it, and without
@@ -58,6 +59,11 @@ class Faulty(mfusepy.Operations):
         self._check_closed(path)
         return os.open(self._path(path), os.O_RDONLY)
 
+    def listxattr(self, path):
+        while self._lines('stall', path):
+            time.sleep(0.05)
+        return []
+
     def release(self, path, fh):
         os.close(fh)
         return 0
@@ -77,4 +83,5 @@ class Faulty(mfusepy.Operations):
 
 if __name__ == '__main__':
     faulty = Faulty(os.path.abspath(sys.argv[2]), os.path.abspath(sys.argv[3]))
-    mfusepy.FUSE(faulty, sys.argv[1], foreground=True, ro=True, fsname='faultyfs', subtype='faulty', attr_timeout=0)
+    subtype = sys.argv[4] if len(sys.argv) > 4 else 'faulty'
+    mfusepy.FUSE(faulty, sys.argv[1], foreground=True, ro=True, fsname='faultyfs', subtype=subtype, attr_timeout=0)
