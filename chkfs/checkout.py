@@ -27,7 +27,7 @@ from chkfs import (
     tree,
     xattrs,
 )
-from chkfs.descent import Descent, open_below
+from chkfs.descent import Descent, open_below, share_of_descriptors
 from chkfs.maker import Maker, Outcome
 from chkfs.objects import Objects
 from chkfs.survey import Survey
@@ -38,7 +38,7 @@ _NO_MODES = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS))  # what fil
 RECURSION = ('symlink', 'skip', 'bind')  # what becomes of a directory that is another one again
 _FILE_BYTES = 16 << 10  # that could be written in the time that making a file takes
 _BATCH_BYTES = 24 << 20  # of contents, and so many for each file: more than that, and workers are worth their start
-_BATCH_DIRECTORIES = crew.MOST_DESCRIPTORS - 16  # and those that ended while the batch was being filled
+_BATCH_DIRECTORIES = crew.MOST_DESCRIPTORS - 16
 _BATCH_PATHS = 1 << 20  # bytes
 
 
@@ -112,6 +112,7 @@ class Checkout:
         self._parts: list[tuple[bytes, list[str], tuple | None, str, int]] = []
         self._fds: list[int] = []
         self._batch_bytes = self._batch_paths = 0
+        self._most_directories = share_of_descriptors(_BATCH_DIRECTORIES)
         self._splits: dict[int, _Split] = {}
         self._last_split = 0
 
@@ -318,14 +319,16 @@ class Checkout:
         if (
             self._batch_bytes >= _BATCH_BYTES
             or self._batch_paths >= _BATCH_PATHS
-            or len(self._fds) >= _BATCH_DIRECTORIES
+            or len(self._fds) >= self._most_directories
         ):
             self._hand_out()
 
     def _hand_out(self) -> None:
         """Has the batch done: by the crew, or, while there is little, here and now."""
-        parts, fds, size = self._parts, self._fds, self._batch_bytes
-        self._parts, self._fds, self._batch_bytes, self._batch_paths = [], [], 0, 0
+        most = crew.MOST_DESCRIPTORS  # there may be more when the ends of many large directories come at once
+        parts, fds, size = self._parts[:most], self._fds[:most], self._batch_bytes
+        self._parts, self._fds = self._parts[most:], self._fds[most:]
+        self._batch_bytes = self._batch_paths = 0
         if self._crew is None and size >= _BATCH_BYTES:
             with self._objects.cache.put_away():
                 self._crew = crew.Crew(max(2, os.cpu_count() or 1), self._start_worker, self._take_made, self._tick)

@@ -5,6 +5,7 @@ closed on the way down are found again through "..", which must be the directory
 """
 
 import os
+import resource
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _KEPT_OPEN = 100
@@ -16,6 +17,7 @@ class Descent:
     def __init__(self, fd: int):
         """fd: the top directory, closed by close()."""
         self.fd = fd
+        self._most_open = share_of_descriptors(_KEPT_OPEN)
         self._parents: list[tuple[int, int, int, bytes]] = []  # fd or -1, device, inode, name of the child
 
     @property
@@ -25,7 +27,7 @@ class Descent:
     def enter(self, name: bytes) -> None:
         """Goes into a subdirectory.  Raises OSError (ELOOP or ENOTDIR for what is not a directory)."""
         fd = os.open(name, _FLAGS, dir_fd=self.fd)
-        if len(self._parents) < _KEPT_OPEN:
+        if len(self._parents) < self._most_open:
             self._parents.append((self.fd, 0, 0, name))
         else:
             status = os.fstat(self.fd)
@@ -57,6 +59,12 @@ class Descent:
         names = [name for *_, name in self._parents]
         start = max(level for level, parent in enumerate(self._parents) if parent[0] >= 0)
         return open_below(self._parents[start][0], names[start:-1])
+
+
+def share_of_descriptors(most: int) -> int:
+    """How many open files one thing may keep, as far as the system allows for a quarter of them."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return most if limit == resource.RLIM_INFINITY else min(most, limit // 4)
 
 
 def open_below(fd: int, names: list[bytes]) -> int:

@@ -4,6 +4,7 @@ import errno
 import gc
 import hashlib
 import os
+import resource
 import signal
 import socket
 import stat
@@ -12,7 +13,7 @@ import subprocess
 
 import pytest
 
-from chkfs import checkout, errors, flags, holes, key, maker, mounts, ranges, reflink, tree
+from chkfs import checkout, crew, errors, flags, holes, key, maker, mounts, ranges, reflink, tree
 from chkfs import store as stores
 
 OLD = 10**18
@@ -269,6 +270,42 @@ def test_a_last_batch_that_is_full_is_waited_for(backup, restore, source, monkey
     touch_everything(source)
     restored = restore(backup(source).root)
     assert restored.work.files == 140 + directories * 20
+    assert tree_on_disk(restored.path) == tree_on_disk(source)
+
+
+def test_ends_of_more_large_directories_than_fit_into_one_batch(store, make, monkeypatch, tmp_path):
+    work, sizes = checkout.Checkout(store.objects), []
+    make_real = work._maker.make
+
+    def note(parts, fds):
+        sizes.append(len(fds))
+        return make_real(parts, fds)
+
+    monkeypatch.setattr(work._maker, 'make', note)
+    monkeypatch.setattr(crew, 'MOST_DESCRIPTORS', 3)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    numbers = [work._begin_split(fd) for _ in range(8)]
+    for number in numbers:
+        work._splits[number].part = b'', [], None, '', 0
+    work._take_made((maker.Outcome().pack(), numbers))
+    work._finish_batches()
+    os.close(fd)
+    assert sizes == [3, 3, 2]
+
+
+def test_few_descriptors_are_enough(backup, restore, source, tree_on_disk):
+    for number in range(100):
+        write(source, b'%d' % number, b'file')
+    os.makedirs(os.path.join(source, *[b'deep'] * 100))
+    touch_everything(source)
+    root = backup(source).root
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_files = len(os.listdir('/proc/self/fd'))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files + 40, limits[1]))
+    try:
+        restored = restore(root)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert tree_on_disk(restored.path) == tree_on_disk(source)
 
 
