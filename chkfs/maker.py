@@ -291,7 +291,12 @@ class Maker:
         fill: Callable[[int], int] | None = None,
     ) -> int:
         """Gives the size in bytes.  fill writes the contents, if not simply the chunks, and gives it."""
-        file = os.open(name, _CREATE, 0o600, dir_fd=fd)
+        try:
+            file = os.open(name, _CREATE, 0o600, dir_fd=fd)
+        except KeyboardInterrupt:  # when it has been made, but nobody has the descriptor
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=fd)
+            raise
         try:
             if self._owner is _ANY_OWNER:
                 xattrs.remove_acls(file)

@@ -1149,6 +1149,23 @@ def test_somebody_who_asks_to_stop_is_heard_within_a_file(store, put, make, tmp_
     assert len(os.listdir(root)) < 100
 
 
+def test_no_empty_file_is_left_where_the_end_comes_as_it_is_made(restore, store, put, make, tmp_path, monkeypatch):
+    put(store, 'blob', b'good')
+    entry, real = make(file_line('x', b'good')), os.open
+
+    def end(path, flags, *arguments, **options):
+        fd = real(path, flags, *arguments, **options)
+        if flags & os.O_CREAT and path == b'x':
+            os.close(fd)
+            raise KeyboardInterrupt
+        return fd
+
+    monkeypatch.setattr(os, 'open', end)
+    with pytest.raises(KeyboardInterrupt):
+        restore(entry)
+    assert os.listdir(tmp_path / 'out') == []
+
+
 def test_a_hard_link_tag_that_lies_does_not_give_a_file_the_contents_of_another(restore, make, store, put):
     put(store, 'blob', b'one', b'two')
     restored = restore(make(file_line('a', b'one', rest=' tags=hl:a'), file_line('b', b'two', rest=' tags=hl:a')))
