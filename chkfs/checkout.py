@@ -33,7 +33,8 @@ from chkfs.objects import Objects
 from chkfs.survey import Survey
 from chkfs.target import Target
 
-_NO_HARD_LINK = frozenset((errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV))
+# EACCES: the first name's directory has its mode already, and lets nobody through
+_NO_HARD_LINK = frozenset((errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV, errno.EACCES))
 _NO_MODES = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS))  # what filesystems without them say
 RECURSION = ('symlink', 'skip', 'bind')  # what becomes of a directory that is another one again
 _FILE_BYTES = 16 << 10  # that could be written in the time that making a file takes
@@ -471,10 +472,11 @@ class Checkout:
 
     def _link(self, fd: int, entry: tree.Entry, first: list[bytes], path: bytes, outcome: Outcome) -> bool:
         """Links to the first name restored of the same file, if the filesystem can."""
-        directory = open_below(self._top_fd, first[:-1])
+        directory = -1
         try:
             if 'hard link' in (self._maker.lacks or ()):
                 raise OSError(errno.EPERM, 'the target cannot hold it')
+            directory = open_below(self._top_fd, first[:-1])
             os.link(first[-1], entry.name, src_dir_fd=directory, dst_dir_fd=fd, follow_symlinks=False)
         except OSError as error:
             if error.errno not in _NO_HARD_LINK:
@@ -482,7 +484,8 @@ class Checkout:
             outcome.cannot_set('hard link', path, error)
             return False
         finally:
-            os.close(directory)
+            if directory >= 0:
+                os.close(directory)
         outcome.files += entry.type == 'file'
         return True
 

@@ -39,11 +39,7 @@ class Descent:
         """Goes back to the parent.  Raises OSError when it is not where it was."""
         fd, device, inode, _ = self._parents[-1]
         if fd < 0:
-            fd = os.open('..', _FLAGS, dir_fd=self.fd)
-            status = os.fstat(fd)
-            if (status.st_dev, status.st_ino) != (device, inode):
-                os.close(fd)
-                fd = self._from_above()
+            fd = self._up(device, inode)
         os.close(self.fd)
         self.fd = fd
         self._parents.pop()
@@ -53,6 +49,17 @@ class Descent:
             if fd >= 0:
                 os.close(fd)
         self._parents, self.fd = [], -1
+
+    def _up(self, device: int, inode: int) -> int:
+        try:
+            fd = os.open('..', _FLAGS, dir_fd=self.fd)
+        except PermissionError:  # a directory that got its mode meanwhile, and lets nobody through
+            return self._from_above()
+        status = os.fstat(fd)
+        if (status.st_dev, status.st_ino) == (device, inode):
+            return fd
+        os.close(fd)
+        return self._from_above()
 
     def _from_above(self) -> int:
         """The parent, by the names from the nearest directory that is still open."""

@@ -97,6 +97,10 @@ def read_file(path):
         return file.read()
 
 
+def _raise(error):
+    raise error
+
+
 def touch_everything(top, time_ns=OLD):
     """Sets the times of all entries below, links and directories too."""
     for directory, names, files in os.walk(top, topdown=False):
@@ -358,6 +362,16 @@ def test_where_there_are_no_hard_links_there_are_copies(backup, restore, source,
     monkeypatch.setattr(os, 'link', refuse)
     restored = restore(root)
     assert restored.read(b'a') == restored.read(b'b') == b'shared'
+    assert restored.work.unset == {'hard link': 1} and restored.work.missing == 0
+
+
+def test_a_first_name_that_cannot_be_reached_any_more_costs_a_copy(restore, store, put, make, monkeypatch):
+    put(store, 'blob', b'good')
+    line = file_line('f', b'good', rest=' tags=hl:a/f')
+    closed = errno.EACCES, os.strerror(errno.EACCES)
+    monkeypatch.setattr(checkout, 'open_below', lambda fd, names: _raise(PermissionError(*closed)))
+    restored = restore(make(dir_line('a', make(line).key, '0300'), dir_line('z', make(line).key)))
+    assert restored.read(b'z', b'f') == b'good'
     assert restored.work.unset == {'hard link': 1} and restored.work.missing == 0
 
 

@@ -43,6 +43,25 @@ def make_deep(top, depth=DEPTH, name=b'd'):
     os.close(fd)
 
 
+def test_back_from_what_lets_nobody_through(top, descent, monkeypatch):
+    make_deep(top, 150)
+    way = [identity(descent.fd)]
+    for _ in range(150):
+        descent.enter(b'd')
+        way.append(identity(descent.fd))
+    real = os.open
+
+    def refuse(path, *arguments, **options):
+        if path == '..':
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, 'open', refuse)
+    for expected in reversed(way[:-1]):
+        descent.leave()
+        assert identity(descent.fd) == expected
+
+
 @pytest.mark.parametrize('name', [b'd', b'n' * 255])
 def test_any_depth_is_reached_and_left_with_few_descriptors(top, descent, name):
     make_deep(top, DEPTH, name)
