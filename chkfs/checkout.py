@@ -167,7 +167,7 @@ class Checkout:
                 self._fitting = fitting.Fitting(found, self._options.on_collision, self._options.transcoding)
             if found.is_limited or self._options.transcoding and is_strict:
                 survey = Survey(self._objects, found, self._fitting, self._options.on_collision)
-                survey.look(top)
+                survey.look(top, self._tick)
                 if is_strict and survey.first_change:
                     raise errors.Error(f'{survey.first_change}; --on-collision=rename gives it another name')
                 for line in survey.lines():

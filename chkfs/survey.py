@@ -1,6 +1,7 @@
 """What a tree asks of a target that holds less than everything: looked for before anything is written."""
 
 from collections import Counter
+from collections.abc import Callable
 
 from chkfs import errors, quote, tree
 from chkfs.fitting import FAIL, SKIP, Fitting
@@ -32,12 +33,16 @@ class Survey:
         self.first_change = ''  # of a name, for people
         self._objects, self._target, self._fitting, self._on_collision = objects, target, fitting, on_collision
 
-    def look(self, root: tree.Entry) -> None:
-        """Looks at all that is below root.  What is damaged is passed over: restoring says so."""
+    def look(self, root: tree.Entry, step: Callable[[], None] = lambda: None) -> None:
+        """Looks at all that is below root.  What is damaged is passed over: restoring says so.
+
+        step is called for each directory, and may raise Interrupted.
+        """
         self._count(root)
         waiting = [(b'', root)]
         while waiting:
             path, entry = waiting.pop()
+            step()
             try:
                 if entry.key is None:
                     continue

@@ -15,6 +15,7 @@ import pytest
 
 from chkfs import checkout, crew, errors, flags, holes, key, maker, mounts, ranges, reflink, tree
 from chkfs import store as stores
+from chkfs import target as targets
 
 OLD = 10**18
 KEY = 'ab' * 32
@@ -1161,6 +1162,18 @@ def test_somebody_who_asks_to_stop_is_heard_within_a_file(store, put, make, tmp_
     for name in os.listdir(root):
         assert os.stat(os.path.join(root, name)).st_size == len(big)
     assert len(os.listdir(root)) < 100
+
+
+def test_somebody_who_asks_to_stop_is_heard_while_the_target_is_compared(store, make, tmp_path, monkeypatch):
+    monkeypatch.setattr(targets, '_ORDINARY', frozenset())
+    monkeypatch.setattr(targets.Target, '_try_all', lambda self: None)  # limited
+
+    def step(path, work):
+        raise errors.Interrupted('stop')
+
+    with pytest.raises(errors.Interrupted):
+        checkout.Checkout(store.objects, step=step).restore(make(), os.fsencode(tmp_path / 'out'))
+    assert not (tmp_path / 'out').exists()
 
 
 def test_no_empty_file_is_left_where_the_end_comes_as_it_is_made(restore, store, put, make, tmp_path, monkeypatch):
