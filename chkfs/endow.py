@@ -9,6 +9,7 @@ import binascii
 import contextlib
 import errno
 import os
+import stat
 import struct
 from collections.abc import Callable
 
@@ -18,7 +19,8 @@ FAT, NTFS_3G, NTFS3 = 'fat', 'ntfs-3g', 'ntfs3'  # targets that take more than o
 _SET = ('xattr:', 'flags:', 'atime:')
 _SET_ON_FAT = ('dos:',)
 _SET_ON_NTFS = ('btime:', 'dos:', 'short:', 'ntfs.')
-_CAPABILITY = 'security.capability'
+_CAPABILITY, _ACCESS = 'security.capability', 'system.posix_acl_access'
+_GROUP_OBJ = 4  # the tag of the owning group in an ACL
 _OF_DOS = {  # tags that only FAT and NTFS take to what they tell of, as chkfs-metadata(7) calls it
     'dos': 'DOS attributes',
     'short': 'short names',
@@ -94,9 +96,28 @@ def set_first(
             if name == _CAPABILITY and not has_owner:
                 fail(kind, 'the owner could not be set')
                 continue
-            xattrs.put(target, name, _value(tag, read))
+            value = _value(tag, read)
+            try:
+                xattrs.put(target, name, value)
+            except OSError:
+                if name == _ACCESS and type(target) is int:
+                    _keep_group_out(target, value)
+                raise
         except (OSError, ValueError, IndexError, errors.Error) as error:  # ValueError: NUL in a name
             fail(kind, error)
+
+
+def _keep_group_out(fd: int, acl: bytes) -> None:
+    """Leaves the group no more than a list gives it: in a mode, its bits are those of all whom the list names.
+
+    The format is that of linux/posix_acl_xattr.h.
+    """
+    for at in range(4, len(acl) - 7, 8):
+        tag, rights = struct.unpack_from('<HH', acl, at)
+        if tag == _GROUP_OBJ:
+            with contextlib.suppress(OSError):
+                mode = stat.S_IMODE(os.fstat(fd).st_mode)
+                os.fchmod(fd, mode & ~(~rights << 3 & 0o070))
 
 
 def set_before_contents(fd: int, tags: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 """checkout: what was stored comes back as it was, nothing else is touched, and what cannot come back is said."""
 
+import base64
 import errno
 import gc
 import hashlib
@@ -1099,6 +1100,20 @@ def test_nobody_gets_access_from_where_it_is_restored(restore, store, put, make,
     for path in (restored.path, restored.join(b'sub'), restored.join(b'sub', b'file'), restored.join(b'file')):
         assert [each for each in os.listxattr(path) if 'acl' in each] == []
     assert stat.S_IMODE(os.stat(restored.join(b'file')).st_mode) == 0o640
+
+
+@pytest.mark.parametrize('rights, mode', [(0, 0o604), (4, 0o644), (6, 0o664)])
+def test_where_a_list_cannot_be_set_the_group_gets_no_more_than_it_gave(
+    restore, store, put, make, monkeypatch, rights, mode
+):
+    entries = (1, 6, -1), (2, 6, 1234), (4, rights, -1), (16, 6, -1), (32, 4, -1)
+    acl = struct.pack('<I', 2) + b''.join(struct.pack('<HHi', *each) for each in entries)
+    put(store, 'blob', b'good')
+    monkeypatch.setattr(os, 'setxattr', lambda *_, **__: _raise(OSError(errno.EOPNOTSUPP, 'no')))
+    value = base64.b64encode(acl).decode()
+    restored = restore(make(file_line('x', b'good', '0664', f' tags=xattr:system.posix_acl_access:{value}')))
+    assert stat.S_IMODE(os.stat(restored.join(b'x')).st_mode) == mode
+    assert restored.work.unset == {'ACL': 1}
 
 
 @pytest.mark.parametrize('line', [file_line('x', b'good', '0640'), './x type=fifo mode=0640'])
