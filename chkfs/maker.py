@@ -184,6 +184,8 @@ class Maker:
         return self._target_found
 
     def _read_value(self, key: str) -> bytes:
+        if self._objects.size('blob', key) > xattrs.LONGEST:  # else one line of a tree could take all memory
+            raise errors.Damaged(f'longer than {xattrs.LONGEST} bytes')
         return self._objects.read('blob', key)
 
     def make_file(self, fd: int, path: bytes, entry: tree.Entry, outcome: Outcome) -> None:

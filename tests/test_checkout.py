@@ -1191,6 +1191,19 @@ def test_somebody_who_asks_to_stop_is_heard_while_the_target_is_compared(store, 
     assert not (tmp_path / 'out').exists()
 
 
+def test_a_value_larger_than_any_is_not_even_read(restore, store, put, make, monkeypatch):
+    put(store, 'blob', b'good', large := bytes(100_000))
+    read = store.objects.read
+
+    def refuse(type, found):
+        assert found != key.of(large)
+        return read(type, found)
+
+    monkeypatch.setattr(store.objects, 'read', refuse)
+    restored = restore(make(file_line('x', b'good', rest=f' tags=xattr:user.x:@{key.of(large)}')))
+    assert restored.work.unset == {'xattr': 1}
+
+
 def test_no_empty_file_is_left_where_the_end_comes_as_it_is_made(restore, store, put, make, tmp_path, monkeypatch):
     put(store, 'blob', b'good')
     entry, real = make(file_line('x', b'good')), os.open
