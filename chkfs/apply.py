@@ -15,6 +15,7 @@ import stat
 from collections.abc import Callable, Iterable
 
 from chkfs import errors, metadata, missing, quote, tree
+from chkfs import key as keys
 from chkfs.descent import open_below
 from chkfs.maker import Maker, Outcome
 
@@ -94,6 +95,8 @@ class Apply:
                     return
             if _kind(fd, entry.name) != ('link' if entry.tag('again') is not None else entry.type):
                 raise errors.Error(f'is no {entry.type}')
+            if entry.type == 'dir' and missing.ENTRY in lacks and entry.tag('again') is None and _is_empty(fd, entry):
+                raise errors.Error('is empty, and what it held is not known: restore it again')
             if _HARD_LINK in lacks:
                 self._link(fd, entry)
         if _gives_rights(entry) and not _is_still(fd, entry.name, entry):
@@ -207,6 +210,17 @@ def _gives_rights(entry: tree.Entry) -> bool:
     mode, tags = entry.mode or 0, entry.tags()
     is_set_id = mode & (stat.S_ISUID | stat.S_ISGID) != 0
     return entry.type == 'file' and (is_set_id or any(tag.startswith('xattr:security.capability:') for tag in tags))
+
+
+def _is_empty(fd: int, entry: tree.Entry) -> bool:
+    """Whether a directory is, and should not be."""
+    if entry.key == keys.of(tree.HEADER.encode()):
+        return False
+    directory = open_below(fd, [entry.name])
+    try:
+        return not os.listdir(directory)
+    finally:
+        os.close(directory)
 
 
 def _is_still(fd: int, name: bytes, entry: tree.Entry) -> bool:

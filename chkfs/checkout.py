@@ -243,7 +243,7 @@ class Checkout:
                 else:
                     self._sort_in(level, line, path)
         except errors.Error as error:
-            self._miss(path, error)
+            self._miss(path, error, _own_line(entry, names))
         level.below.reverse()
         return level
 
@@ -301,7 +301,7 @@ class Checkout:
             self._miss(path, error)
             attributes = None
         self.left_out.update(self._maker.left_out(level.entry, fd))
-        own_line = level.entry.line() if names else tree.Entry(b'.', level.entry.fields).line()
+        own_line = _own_line(level.entry, names)
         if not number:
             self._add(fd, (path, lines, attributes, own_line, 0))
             return
@@ -495,6 +495,11 @@ def _weight(line: str) -> int:
     start = line.find(' size=') + 6
     size = line[start : line.find(' ', start)]
     return _FILE_BYTES + (int(size) if size.isdecimal() and len(size) < 20 else 0)
+
+
+def _own_line(entry: tree.Entry, names: list[bytes]) -> str:
+    """The line of a directory in the list of what is missing."""
+    return entry.line() if names else tree.Entry(b'.', entry.fields).line()
 
 
 def _shown(path: bytes, name: bytes) -> str:

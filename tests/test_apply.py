@@ -181,6 +181,15 @@ def test_what_could_not_be_made_is_never_linked_to_something_else(store, put, tm
     assert os.path.samefile(os.path.join(path, b'a'), os.path.join(path, b'b'))
 
 
+def test_a_directory_whose_tree_is_lost_is_listed_until_something_is_in_it(restore, put, store):
+    found = put(store, 'tree', f'{tree.HEADER}./x type=dir mode=0755 tags=tree:{"ab" * 32}\n'.encode())
+    restored = restore(tree.parse_line(f'. type=dir tags=tree:{found}'))
+    assert [(each.name, missing.kinds(each)) for each in restored.entries()] == [(b'.', []), (b'x', [missing.ENTRY])]
+    assert restored.apply() == ["'x': is empty, and what it held is not known: restore it again"]
+    os.mkdir(os.path.join(restored.path, b'x', b'again'))
+    assert restored.apply() == []
+
+
 @pytest.mark.parametrize('is_changed', [False, True])
 @pytest.mark.parametrize(
     'right',
