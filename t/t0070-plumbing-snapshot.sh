@@ -79,6 +79,22 @@ test_expect_success 'commit-snapshot refuses what is none, and what the store do
 	test_expect_code 128 chkfs-commit-snapshot -p none src
 	test_expect_code 2 chkfs-commit-snapshot -p "$(chkfs-rev-parse src:)" src
 '
+test_expect_success 'commit-snapshot -u: a note when another drive is mounted at the same place' '
+	chkfs-write-tree -q --draft src | sed "/^mount/d" >draft
+	commit() { # UUID DEVICE
+		sed "s|^features|mount path=. type=vfat device=$2 uuid=$1\\n&|" draft | chkfs-commit-snapshot -u -n drive 2>err
+	}
+	commit 1234-5678 /dev/sdb1 && [ ! -s err ]
+	commit 1234-5678 /dev/sdc1 && [ ! -s err ]
+	commit ABCD-EF00 /dev/sdb1
+	grep -q "note: refs/backups/drive was of another filesystem so far, UUID 1234-5678, not ABCD-EF00; -n NAME" err
+	commit 11112222 tmpfs && [ ! -s err ] # that is another at each mount
+	chkfs-commit-snapshot -u -n drive <draft 2>err && [ ! -s err ]
+'
+test_expect_success 'commit-snapshot: what is no draft is called that' '
+	test_expect_code 128 chkfs-commit-snapshot 2>err
+	grep -q "standard input is not a draft of chkfs-write-tree --draft" err
+'
 test_expect_success 'a message of several lines, in other letters, with an empty line first' '
 	message=$(printf "\nGr\303\274\303\237e\n  indented\n\nend")
 	key=$(chkfs-commit-snapshot -m "$message" src)

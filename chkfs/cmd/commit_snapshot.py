@@ -12,9 +12,9 @@ USAGE = 'chkfs-commit-snapshot [-qu] [-p PARENT] [-m MESSAGE] [-n NAME] [TREEISH
 def options(parser):
     parser.add_argument('-p', '--parent', action='append', default=[], help='an earlier snapshot; may be given again')
     parser.add_argument('-m', '--message', action='append', default=[], help='a paragraph; may be given again')
-    parser.add_argument('-n', '--name', help='what the snapshot is called; without it as the draft says')
+    parser.add_argument('-n', '--name', help='what the snapshot is called; else as the draft says')
     parser.add_argument('-u', '--update-ref', action='store_true',
-                        help='on top of refs/backups/NAME, which is moved to it; print the ref, too')  # fmt: skip
+                        help='follow on what refs/backups/NAME is at, and move that; print the ref, too')  # fmt: skip
     parser.add_argument('-q', '--quiet', action='store_true', help='say nothing but problems')
     parser.add_argument('treeish', metavar='TREEISH', nargs='?',
                         help='without it, a draft by chkfs-write-tree is read from standard input')  # fmt: skip
@@ -22,7 +22,7 @@ def options(parser):
 
 def run(args):
     store = cli.open_store(args)
-    draft = _draft_of(store, args.treeish) if args.treeish else snapshot.parse(sys.stdin.buffer.read())
+    draft = _draft_of(store, args.treeish) if args.treeish else _draft_from_input()
     for parent in args.parent:
         type, key = revision.resolve_object(store, parent)
         if type != 'snapshot':
@@ -74,6 +74,27 @@ def _note_another_source(args, store, draft, ref, old):
         return
     if was.get('source') != draft.get('source'):
         cli.reporter(args)(f'note: {ref} was of {was.text("source")} so far; -n NAME keeps sources apart')
+        return
+    filesystems = _filesystem(was), _filesystem(draft)
+    if all(filesystems) and filesystems[0] != filesystems[1]:  # drives that were mounted at one place in turn
+        uuids = ', not '.join(quote.readable(quote.unquote(uuid)) for uuid in filesystems)
+        cli.reporter(args)(f'note: {ref} was of another filesystem so far, UUID {uuids}; -n NAME keeps drives apart')
+
+
+def _filesystem(found):
+    """The UUID, quoted, of what is on the drive that the source lies on; '' if nobody told."""
+    for line in found.all('mount'):
+        words = dict(pair.partition('=')[::2] for pair in line.split(' '))
+        if words.get('path') == '.' and words.get('device', '').startswith('/dev/'):
+            return words.get('uuid', '')
+    return ''
+
+
+def _draft_from_input():
+    try:
+        return snapshot.parse(sys.stdin.buffer.read())
+    except errors.Damaged as error:
+        raise errors.Damaged(f'standard input is not a draft of chkfs-write-tree --draft: {error}') from error
 
 
 def _put(store, draft):
