@@ -6,7 +6,7 @@
 # make fuzz MINUTES=30            hostile bytes to every parser and every command, at random, for so long
 # make bench                      time whole commands against tar, restic, borg and bup
 # make install PREFIX=/usr/local  commands, library and manuals
-# make clean
+# make clean                      remove .venv, and what was built
 
 PYTHON = python3
 PREFIX = /usr/local

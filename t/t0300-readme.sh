@@ -28,6 +28,22 @@ test_expect_success 'the same by hand' '
 	cmp one two
 	[ "$(sha256sum <photos/note.txt)" = "$(sha256sum <"unpacked/blob/$(sha256sum <photos/note.txt | cut -c-64)")" ]
 '
+test_expect_success 'a drive from the shelf' '
+	need_root
+	need mkfs.ext4
+	truncate -s 16M drive
+	mkfs.ext4 -q -d photos drive
+	mkdir -p at
+	mount -o ro drive at 2>err || skip "no image can be mounted here: $(cat err)"
+	umount at
+	CHKFS_STORE=$PWD/store
+	export CHKFS_STORE
+	section "A drive from the shelf" | sed "s|/dev/sdb1|drive|; s|/mnt|at|" >shelf
+	[ "$(grep -c "drive\|at" shelf)" -eq 3 ]
+	sh -ex shelf
+	chkfs log -v laptop-2009 | grep "^Mount:   .* uuid "
+	chkfs cat-object laptop-2009:note.txt | grep -qx hi
+'
 test_expect_success 'every name that it mentions means something' '
 	CHKFS_STORE=$PWD/store
 	export CHKFS_STORE
