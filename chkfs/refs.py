@@ -45,7 +45,10 @@ def check_name(name: str) -> None:
         or name.endswith('.')
         or not _FORBIDDEN.isdisjoint(name)
     ):
-        raise errors.Usage(f"'{name}' is not a valid ref name: refs/backups/NAME, refs/tags/NAME; see chkfs-store(5)")
+        raise errors.Usage(
+            f"'{name}' is not a valid ref name: refs/backups/NAME, refs/tags/NAME, "
+            'without blanks and ~^:?*[\\, as chkfs-store(5) says'
+        )
 
 
 def tidy(name: str) -> str:

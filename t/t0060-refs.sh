@@ -266,6 +266,13 @@ test_expect_success 'rev-list: -n, -z, --parents, --all' '
 	[ "$(sort -u out | wc -l)" = "$(wc -l <out)" ]
 	for key in one two three four store/refs/backups/photos; do grep -qx "$(cat $key)" out; done
 '
+test_expect_success 'rev-list -n, log -n: only a number' '
+	for number in x -1 "" 1.5; do
+		test_expect_code 2 chkfs-rev-list --all -n "$number" >out 2>err
+		[ ! -s out ]
+	done
+	test_expect_code 2 chkfs-log -n -1
+'
 test_expect_success 'rev-list: no snapshot is wrong usage, a tree is none' '
 	test_expect_code 2 chkfs-rev-list
 	test_expect_code 2 chkfs-rev-list "$(chkfs-rev-parse src:)"

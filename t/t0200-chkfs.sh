@@ -96,6 +96,8 @@ test_expect_success '--store before init: the store is made there' '
 	[ -z "$(ls)" ]
 '
 test_expect_success 'an unknown command: 2, with the nearest' '
+	test_expect_code 2 chkfs help backpu >out 2>err
+	grep -qF "chkfs: '\''backpu'\'' is not a command; the nearest is '\''backup'\''" err
 	test_expect_code 2 chkfs backpu >out 2>err
 	[ ! -s out ]
 	grep -qF "chkfs: '\''backpu'\'' is not a command; the nearest is '\''backup'\''" err

@@ -18,7 +18,7 @@ def options(parser):
     group = parser.add_mutually_exclusive_group()
     group.add_argument('--stdin', action='store_true', help='read the object from standard input')
     group.add_argument('--stdin-paths', action='store_true', help='read names of files from standard input')
-    group.add_argument('files', metavar='FILE', nargs='*', default=[])
+    group.add_argument('files', metavar='FILE', nargs='*', default=[], help='a file whose bytes are the object')
 
 
 def run(args):

@@ -1,5 +1,6 @@
 """chkfs-rev-list - list snapshots, newest first, following parents"""
 
+import argparse
 import heapq
 
 from chkfs import cli, errors, revision
@@ -9,10 +10,10 @@ USAGE = 'chkfs-rev-list [-z] [-n NUMBER] [--all] [--parents] [SNAPSHOT ...]'
 
 def options(parser):
     parser.add_argument('-z', action='store_true', help='end records with NUL')
-    parser.add_argument('-n', '--max-count', metavar='NUMBER', type=int, help='stop after so many')
+    parser.add_argument('-n', '--max-count', metavar='NUMBER', type=_count, help='stop after so many')
     parser.add_argument('--all', action='store_true', help='begin at every ref')
     parser.add_argument('--parents', action='store_true', help='print the keys of the parents, too')
-    parser.add_argument('snapshots', metavar='SNAPSHOT', nargs='*')
+    parser.add_argument('snapshots', metavar='SNAPSHOT', nargs='*', help='a ref, NAME~2, a key; see chkfs(7)')
 
 
 def run(args):
@@ -53,3 +54,9 @@ def run(args):
         for parent in parents:
             add(parent)
     return status
+
+
+def _count(text):
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of snapshots")
+    return int(text)
