@@ -101,6 +101,8 @@ test_expect_success 'an unknown command: 2, with the nearest' '
 	test_expect_code 2 chkfs backpu >out 2>err
 	[ ! -s out ]
 	grep -qF "chkfs: '\''backpu'\'' is not a command; the nearest is '\''backup'\''" err
+	test_expect_code 2 chkfs diff 2>err
+	[ "$(cat err)" = "chkfs: '\''diff'\'' is not a command; chkfs help lists them" ]
 	for pair in restor:restore LS:ls cat-objekt:cat-object hash:hash-object initialise:init lgo:log; do
 		test_expect_code 2 chkfs "${pair%:*}" 2>err
 		grep -q "nearest is .${pair#*:}." err || { [ "$pair" = hash:hash-object ] || [ "$pair" = initialise:init ] || [ "$pair" = LS:ls ]; }
