@@ -908,7 +908,7 @@ class Ingest:
         rows, self._rows, self._early_rows = self._rows, [], 0
         unfinished = list(self._unfinished.values())
         secured = None
-        if self._root and not self._top_tags:
+        if self._root and not self._top_tags and (self._here or self._unfinished):  # else nothing was looked at yet
             so_far = copy.copy(self.result)
             so_far.root = f'{self._root} tags={self._put_unfinished()}'
             secured = self._checkpoint(so_far)

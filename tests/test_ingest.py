@@ -552,6 +552,17 @@ def test_an_interrupted_run_secures_what_it_read(backup, source, later, monkeypa
     assert backup(source).result.read_bytes == 100
 
 
+def test_a_run_may_be_interrupted_before_it_has_looked_at_anything(backup, source):
+    write(source, b'a', b'file')
+
+    def stop(path, result):
+        raise errors.Interrupted
+
+    with pytest.raises(errors.Interrupted):
+        backup(source, step=stop)
+    assert backup(source).result.files == 1
+
+
 # ---- what goes wrong ----
 
 
