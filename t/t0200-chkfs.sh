@@ -44,12 +44,16 @@ test_expect_success 'completion in bash: commands, the options of each, refs' '
 	need bash
 	CHKFS_STORE=$SCRATCH/store1 bash -c '\''
 		eval "$(chkfs completion)"
-		try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _chkfs "$1"; echo "$*: ${COMPREPLY[*]}"; }
+		try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _chkfs "$1"; echo "$*:${COMPREPLY[*]:+ ${COMPREPLY[*]}}"; }
 		try chkfs res
 		try chkfs-ls -
 		try chkfs ls --na
 		try chkfs rev-list --
 		try chkfs restore o
+		try chkfs --store ../store2 ls t
+		try chkfs-ls-tree --store store2 t
+		try chkfs restore --store st
+		try chkfs backup o
 	'\'' >out
 	cat >wanted <<-\END
 	chkfs res: restore
@@ -57,6 +61,10 @@ test_expect_success 'completion in bash: commands, the options of each, refs' '
 	chkfs ls --na: --name-encoding
 	chkfs rev-list --: --help --max-count --all --parents --store --version
 	chkfs restore o: one
+	chkfs --store ../store2 ls t:
+	chkfs-ls-tree --store store2 t: two
+	chkfs restore --store st:
+	chkfs backup o:
 	END
 	diff wanted out
 '
