@@ -21,6 +21,11 @@ test_expect_success 'a whole store: nothing printed, 0' '
 	chkfs-fsck --full >>out
 	[ ! -s out ]
 '
+test_expect_success 'a whole store with -v: that it is, on standard error' '
+	chkfs-fsck -v >out 2>err
+	[ ! -s out ]
+	[ "$(cat err)" = "no problem was found" ]
+'
 test_expect_success 'refs and logs gone: --repair brings every snapshot back' '
 	chkfs-backup -q -n other data/sub
 	chkfs-for-each-ref >before

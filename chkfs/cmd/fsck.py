@@ -28,6 +28,8 @@ def run(args):
             status = errors.NO
     finally:
         progress.close()
+    if args.verbose and status == errors.DONE:
+        cli.say('no problem was found')
     for leftover in work.leftovers:
         output(_record(args, leftover))
     for key, found in work.dangling:
