@@ -195,7 +195,7 @@ class Ingest:
         self._unfinished: dict[int, _Level] = {}  # left, but waiting for files or subdirectories
         self._rows: list[tuple[str, bytes, Directory]] = []
         self._early_bytes = self._early_rows = 0  # read, and of _rows, when _remember_early() was last at work
-        self._first_names: dict[tuple[int, int], bytes] = {}
+        self._first_names: dict[tuple, bytes] = {}  # what _file_of gives to a path
         self._met: again.Met | None = None
         self._path = b''  # what is being looked at, to be shown
         self._started_ns = time.time_ns()
@@ -429,7 +429,7 @@ class Ingest:
         level.below = [entries[index] for index in reversed(level.directories)]
         for found in entries:
             if found.linked is not None:
-                self._first_names.setdefault(found.linked, level.path_of(found.name))
+                self._first_names.setdefault(_file_of(found), level.path_of(found.name))
 
     def _give_up(self, level: _Level, error: OSError) -> None:
         """A directory whose entries will not be known."""
@@ -741,7 +741,7 @@ class Ingest:
             if level.told:
                 parts.append(level.told.get(found.name, '').encode())
             if found.linked is not None:
-                parts += (self._first_names[found.linked], b'\0')
+                parts += (self._first_names[_file_of(found)], b'\0')
         names = (level.entries[index].name for index in level.directories)
         parts += (f'\n{level.tags.get(name, "")}'.encode() for name in names)
         return hashlib.sha256(b''.join(parts)).digest()
@@ -769,7 +769,7 @@ class Ingest:
             rest += f' device=linux,{os.major(device)},{os.minor(device)}'
         if not self._is_settled(level, found):
             level.is_whole = False
-        return tree.format_lines(name, rest, f'{self._hard_link_tag(found, tags)}{tags}'.removeprefix(','))
+        return tree.format_lines(name, rest, f'{self._hard_link_tag(level, found, tags)}{tags}'.removeprefix(','))
 
     def _target(self, level: _Level, target: bytes) -> bytes:
         """Where a junction leads: ntfs-3g shows it as a link to below the place where it is mounted."""
@@ -819,8 +819,6 @@ class Ingest:
         if outcome.status is not None:
             found = self._lister.look(scan.Status(*outcome.status), found.name, level.filesystem)
             level.is_whole = False  # its signature is that of the listing
-            if found.linked is not None:
-                self._first_names.setdefault(found.linked, path)
         if not outcome.has_changed:
             return self._file_line(level, found, outcome.text, is_sure=not outcome.damaged)
         self._report(f"'{quote.readable(path)}' changed while it was read: stored as it was last seen")
@@ -852,7 +850,7 @@ class Ingest:
         if told and len(text) > len(key):
             tags = tree.in_order(tags.split(','))
         if linked:
-            tags = f'{self._hard_link_tag(found, "," + tags)},{tags}'.strip(',')
+            tags = f'{self._hard_link_tag(level, found, "," + tags)},{tags}'.strip(',')
         if remark:
             tags = tree.in_order([*tags.split(','), remark] if tags else [remark])
         if remark or not is_sure or not self._is_settled(level, found):
@@ -862,14 +860,14 @@ class Ingest:
         digest = f' sha256digest={key}' if key else ''
         return tree.format_lines(name, f'{attributes} size={size} time={tree.format_time(mtime_ns)}{digest}', tags)
 
-    def _hard_link_tag(self, found: scan.Found, tags: str) -> str:
+    def _hard_link_tag(self, level: _Level, found: scan.Found, tags: str) -> str:
         """Every name of a file carries the path of the first one; where that is too long for a line, its digest.
 
         tags: the others.  NTFS counts a short name as a link.
         """
         if found.linked is None or found.links == 2 and ',short:' in tags:
             return ''
-        first_name = self._first_names.get(found.linked, found.name)
+        first_name = self._first_names.setdefault(_file_of(found), level.path_of(found.name))
         text = quote.quote_tag(first_name)
         return f'hl:{text if len(text) <= _LONGEST_PATH else hashlib.sha256(first_name).hexdigest()}'
 
@@ -955,6 +953,11 @@ class Ingest:
             if level.parent is not None:
                 tags[id(level.parent)][level.name] = own
         return own
+
+
+def _file_of(found: scan.Found) -> tuple:
+    """What names of one file have in common; by its numbers alone a file may be taken for one that is gone."""
+    return found.linked, found.size, found.mtime_ns
 
 
 def _look_into(directory: bytes | int) -> None:

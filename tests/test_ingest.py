@@ -1489,3 +1489,22 @@ def test_a_directory_that_is_gone_once_it_is_open_ends_nothing(backup, full, lat
     found = backup(full)
     assert found.result.skipped == 1 and found.entries[b'sub/deep'].tag('unread') == 'ESTALE'
     assert found.read(b'sub/other') == b'other'
+
+
+def test_a_number_that_another_file_has_got_makes_no_hard_link(backup, source, later, monkeypatch):
+    """On a live system it is given to a new file as soon as the old one is gone; and servers give one to several."""
+    path = write(source, b'a', b'file', data=b'gone by now')
+    os.link(path, os.path.join(source, b'a', b'same'))
+    path = write(source, b'b', b'file', data=b'new', time_ns=OLD + 1)
+    os.link(path, os.path.join(source, b'b', b'same'))
+    real = ingests.scan.Lister.list
+
+    def list_with_one_number(lister, *arguments):
+        entries, problems = real(lister, *arguments)
+        return [found._replace(linked=found.linked and (1, 1)) for found in entries], problems
+
+    monkeypatch.setattr(ingests.scan.Lister, 'list', list_with_one_number)
+    for _ in range(2):
+        entries = backup(source).entries
+        assert [entries[path].tag('hl') for path in (b'a/file', b'a/same')] == ['a/file'] * 2
+        assert [entries[path].tag('hl') for path in (b'b/file', b'b/same')] == ['b/file'] * 2
