@@ -307,7 +307,7 @@ def test_few_descriptors_are_enough(backup, restore, source, tree_on_disk):
     root = backup(source).root
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     open_files = len(os.listdir('/proc/self/fd'))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files + 40, limits[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * open_files + 60, limits[1]))
     try:
         restored = restore(root)
     finally:
