@@ -119,7 +119,10 @@ def create(root: bytes, compression: str = codec.DEFAULT) -> bool:
         os.makedirs(root, 0o700, exist_ok=True)
         beside = (b'.config.', b'.README.', b'.restore.')  # what a kill may have left of an earlier try
         ours = {*DIRECTORIES, *(os.fsencode(name) for name, _ in WRITTEN)}
-        foreign = [name for name in os.listdir(root) if not name.startswith(beside) and name not in ours]
+        names = os.listdir(root)
+        if b'config' in names:  # which somebody else has just written
+            return create(root, compression)
+        foreign = [name for name in names if not name.startswith(beside) and name not in ours]
         if foreign:
             raise errors.Error(f"'{shown}' is not empty: name a new directory for the store")
         for directory in DIRECTORIES:

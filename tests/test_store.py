@@ -88,6 +88,20 @@ def test_what_somebody_else_made_is_on_disk_before_it_is_called_a_store(root, mo
     assert synced == [root]
 
 
+def test_a_store_that_somebody_else_makes_at_the_same_time_is_taken(root, monkeypatch):
+    """Its config comes when this one has not found any."""
+    exists = os.path.exists
+
+    def late(path):
+        monkeypatch.undo()
+        found = exists(path)
+        stores.create(root)
+        return found
+
+    monkeypatch.setattr(os.path, 'exists', late)
+    assert not stores.create(root)
+
+
 def test_an_empty_directory_is_taken_and_parents_are_made(tmp_path):
     (tmp_path / 'empty').mkdir()
     assert stores.create(os.fsencode(tmp_path / 'empty'))
