@@ -350,6 +350,27 @@ test_expect_success 'names of one file of which the first is unread, and names o
 	[ "$(stat -c %h inside/b)" = 2 ]
 	[ "$(ls inside | wc -l)" = 3 ]
 '
+test_expect_success 'a tag that makes one file of two: each has its own contents' '
+	one=$(echo one | chkfs-hash-object -w --stdin)
+	two=$(echo two | chkfs-hash-object -w --stdin)
+	tree=$(chkfs-mktree <<-END
+	./a type=file mode=0644 size=4 time=1.000000000 sha256digest=$one tags=hl:a
+	./b type=file mode=0644 size=4 time=1.000000000 sha256digest=$two tags=hl:a
+	./c type=link mode=0777 time=1.000000000 link=here tags=hl:c
+	./d type=link mode=0777 time=1.000000000 link=there tags=hl:c
+	./e type=file mode=0644 size=4 time=1.000000000 sha256digest=$one tags=hl:a
+	END
+	)
+	key=$(snapshot_of "$tree" liars)
+	rm -rf inside
+	mkdir inside
+	sh store/restore.sh tar "$key" >out.tar
+	python3 store/restore.py tar "$key" | cmp - out.tar
+	tar -xpf out.tar -C inside
+	[ "$(cat inside/a inside/b inside/e)" = "$(printf "one\ntwo\none")" ]
+	[ "$(readlink inside/c inside/d)" = "$(printf "here\nthere")" ]
+	[ "$(stat -c %h inside/a inside/b)" = "$(printf "2\n1")" ]
+'
 test_expect_success 'trees that are listed; a list that names itself' '
 	rm -rf store
 	golden store

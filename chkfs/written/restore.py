@@ -858,7 +858,7 @@ class _Printer:
     def __init__(self, store, out):
         self.store, self.tar = store, Tar(store, out)
         self.inside = []  # quoted names of the directories that the top lies in
-        self._first = {}  # value of a hl tag to the path of its first name
+        self._first = {}  # value of a hl tag and what it is a name of to the path of its first name
         self._lost_links = set()  # of these, those that could not be had
 
     def plan(self, text):
@@ -905,6 +905,8 @@ class _Printer:
         again, link = entry.tags.get('again'), entry.tags.get('hl')
         if type == 'socket' or entry.tags.get('unread'):  # of these there is no member to link with
             link = None
+        if link:  # where it lies, that costs a link and no contents
+            link = (link, *[entry.fields.get(word, '') for word in ('type', 'sha256digest', 'link', 'device')])
         if type == 'dir':
             if again and QUOTED(again):
                 yield 'a', path, self._way(parts, again), entry

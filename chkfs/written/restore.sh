@@ -446,6 +446,8 @@ function finish_entry(directory, path, line,  hl) {
 	hl = tag(line, "hl")
 	if (tag(line, "unread") != "" || line ~ /^[^ ]* type=socket /) # of these there is no member to link with
 		hl = ""
+	if (hl != "") # where it lies, that costs a link and no contents
+		hl = hl " " field(line, "type") " " field(line, "sha256digest") " " field(line, "link") " " field(line, "device")
 	if (hl != "" && (hl in FIRST))
 		put("h", path, FIRST[hl], line)
 	else {
