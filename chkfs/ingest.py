@@ -40,6 +40,7 @@ _BATCH_BYTES = 2 << 20
 _MANY_FILES = 300  # from so many files on, or so many bytes, workers are worth their start
 _MANY_BYTES = 8 << 20
 _EARLY_BYTES = 32 << 20  # that were read; of these the next run reads again what is not in the store, if we die
+_SMALL_BYTES = 32 << 10  # files that are smaller, on the average, are as soon read again as remembered twice
 _LONGEST_RUN_NS = 400 * 86400 * 10**9
 _LONGEST_WAY = 4 * 4096  # bytes of a path, where only that can end a circle: four times what a program can open
 _ROUNDS = 8  # there: so many directories with the same entries, each in the one before, are a circle
@@ -194,7 +195,7 @@ class Ingest:
         self._number = 0
         self._unfinished: dict[int, _Level] = {}  # left, but waiting for files or subdirectories
         self._rows: list[tuple[str, bytes, Directory]] = []
-        self._early_bytes = self._early_rows = 0  # read, and of _rows, when _remember_early() was last at work
+        self._early_bytes = self._early_files = self._early_rows = 0  # when _remember_early() last looked, or wrote
         self._first_names: dict[tuple, bytes] = {}  # what _file_of gives to a path
         self._met: again.Met | None = None
         self._path = b''  # what is being looked at, to be shown
@@ -925,9 +926,12 @@ class Ingest:
         That is no promise that the store has them: whoever believes a row about a file asks the store.  What is in
         incoming/ by then is stored before the next run begins.
         """
-        if self.result.read_bytes - self._early_bytes < _EARLY_BYTES:
+        size, files = self.result.read_bytes - self._early_bytes, self.result.files - self._early_files
+        if size < _EARLY_BYTES:
             return
-        self._early_bytes = self.result.read_bytes
+        self._early_bytes, self._early_files = self.result.read_bytes, self.result.files
+        if size < files * _SMALL_BYTES:
+            return
         rows = [(*place, Directory(b'', '', row.files)) for *place, row in self._rows[self._early_rows :]]
         self._early_rows = len(self._rows)
         for level in self._unfinished.values():
