@@ -20,7 +20,7 @@ _BUSY_SECONDS = 20
 _TYPES = {type: number for number, type in enumerate(keys.TYPES)}
 _BROKEN = (sqlite3.Error, UnicodeError)  # UnicodeError: of a message that quotes what is in a damaged file
 _LARGEST = (1 << 62) - 1
-_PRAGMAS = 'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;'
+_PRAGMAS = 'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-20000;'  # KiB
 
 
 def directory(environment, store_id: str) -> bytes | None:
@@ -255,6 +255,12 @@ class ObjectCache:
     def has(self, type: str, key: str) -> bool:
         sql = 'SELECT pack FROM object WHERE key = ? AND type = ?'
         return any(self._pack_name(id) for (id,) in self._rows(sql, (bytes.fromhex(key), _TYPES[type])))
+
+    def having(self, type: str, keys: list[str]) -> set[str]:
+        """Those of some keys, at most a few hundred, that has() would find."""
+        sql = f'SELECT key, pack FROM object WHERE key IN ({",".join("?" * len(keys))}) AND type = {_TYPES[type]}'
+        rows = self._rows(sql, tuple(map(bytes.fromhex, keys)))
+        return {key.hex() for key, id in rows if self._pack_name(id)}
 
     def find(self, type: str, key: str) -> list[tuple[str, bool, int, int, int]]:
         """(pack's file name, is it a list?, size, frame offset, frame length) of every packed copy."""

@@ -21,11 +21,16 @@ class Claims:
 
     def __contains__(self, key: str) -> bool:
         at = int(key[:4], 16) * _SET_BYTES
-        return self._table.find(key.encode(), at, at + _SET_BYTES) >= 0
+        return key.encode() in self._table[at : at + _SET_BYTES]
 
-    def add(self, key: str) -> None:
-        """Takes a free slot of its set; when there is none, the place of another."""
-        at = int(key[:4], 16) * _SET_BYTES
-        free = self._table.find(b'\0', at, at + _SET_BYTES)
-        slot = free - (free - at) % keys.LENGTH if free >= 0 else at + int(key[4], 16) % _WAYS * keys.LENGTH
-        self._table[slot : slot + keys.LENGTH] = key.encode()
+    def add(self, key: str) -> bool:
+        """Whether it was not in yet.  Takes a free slot of its set; when there is none, the place of another."""
+        at, bytes = int(key[:4], 16) * _SET_BYTES, key.encode()
+        found = self._table[at : at + _SET_BYTES]
+        if bytes in found:
+            return False
+        free = found.find(b'\0')
+        slot = free // keys.LENGTH if free >= 0 else int(key[4], 16) % _WAYS
+        at += slot * keys.LENGTH
+        self._table[at : at + keys.LENGTH] = bytes
+        return True

@@ -72,8 +72,15 @@ class Objects:
 
     def has_at_hand(self, type: str, key: str, size: int | None = None) -> bool:
         """Like has, but does not look again for what another process may have packed meanwhile."""
-        if self.cache.has(type, key):
-            return True
+        return self.cache.has(type, key) or self._has_file(type, key, size)
+
+    def lacking(self, type: str, sizes: dict[str, int]) -> list[str]:
+        """Those of some keys, at most a few hundred, that are not at hand; sizes: key to size."""
+        packed = self.cache.having(type, list(sizes))
+        return [key for key, size in sizes.items() if key not in packed and not self._has_file(type, key, size)]
+
+    def _has_file(self, type: str, key: str, size: int | None) -> bool:
+        """Whether an object is there as a file of its own."""
         if not self._has_loose(type, key):
             return False
         sizes = {suffix: _size(path) for suffix, path in self._loose(type, key).items()}

@@ -8,6 +8,7 @@ a tar archive are the last frame.  chkfs-pack(5) is the authority.
 import hashlib
 import os
 import re
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -63,7 +64,7 @@ def header(name: str, size: int) -> bytes:
     """A ustar header (512 bytes) of a regular file; sizes from 8 GiB on in GNU's base-256."""
     raw = name.encode('ascii')
     octal = b'%011o\0' % size if size < _LARGEST_OCTAL else (1 << 95 | size).to_bytes(12, 'big')
-    checksum = b'%06o\0 ' % (_CONSTANT_SUM + sum(raw) + sum(octal))
+    checksum = b'%06o\0 ' % (_CONSTANT_SUM + (zlib.adler32(raw + octal) & 0xFFFF) - 1)  # its lower half is 1 + the sum
     return b''.join((raw.ljust(100, b'\0'), _OWNER, octal, _MTIME, checksum, _TAIL))
 
 

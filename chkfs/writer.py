@@ -25,6 +25,7 @@ CHECKPOINT_OBJECTS = 200_000
 CHECKPOINT_SECONDS = 30
 
 _LOOSE_AT_ONCE = 3
+_SMALL_AT_ONCE = 100  # that the store is asked about
 
 
 class Sealed(NamedTuple):
@@ -41,7 +42,7 @@ class Writer:
 
     def __init__(self, objects: Objects, codec_name: str, chunks: chunker.Parameters, loose: bool = False):
         """loose: small objects become files too, for a caller that writes only one or two."""
-        self.written_objects = 0
+        self.written_objects = 0  # a small blob counts once it is packed
         # gather gives what other processes of this run have sealed; sealing is called then, may put something
         # more, and what it gives is called when all that was put before is safe
         self.gather: Callable[[], list[Sealed]] = list
@@ -74,6 +75,7 @@ class Writer:
 
         No thread is left then: what it held at the fork, an import say, would be held in the child for ever.
         """
+        self._pack_small()
         self._settle(0)
         if self._pack is not None:
             self._pack.settle()
@@ -138,13 +140,36 @@ class Writer:
         if size > LISTED_ABOVE and type != 'snapshot':
             return self.put_blocks(type, (data,))[0]
         key = hashlib.sha256(data).hexdigest()
-        if self.has(type, key, size):
-            return key
-        if not self._loose and (type == 'tree' or type == 'blob' and size < PACKED_BELOW):
-            self._put_packed(pack.kind_of(data) if type == 'blob' else type, type, key, data)
+        if type == 'blob' and size < PACKED_BELOW and not self._loose:
+            new = self._new[type]
+            if (
+                key not in new
+                and key not in self._being_published[type]
+                and (self._claims is None or self._claims.add(key))
+            ):
+                new.add(key)
+                self._small[key] = data
+                self._small_bytes += size
+                if len(self._small) == _SMALL_AT_ONCE or self._small_bytes >= pack.FRAME_BYTES:
+                    self._pack_small()
+        elif self.has(type, key, size):
+            pass
+        elif type == 'tree' and not self._loose:
+            self._put_packed(type, type, key, data)
         else:
             self._put_loose(type, key, data)
         return key
+
+    def _pack_small(self) -> None:
+        """Packs the small blobs that have gathered, but those that the store has: it is asked once for all."""
+        try:
+            lacking = self._objects.lacking('blob', {key: len(data) for key, data in self._small.items()})
+        except OSError as error:
+            raise publish.failure(error) from error
+        for key in lacking:
+            data = self._small[key]
+            self._put_packed(pack.kind_of(data), 'blob', key, data)
+        self._small, self._small_bytes = {}, 0
 
     def put_blocks(self, type: str, blocks: Iterable[bytes]) -> tuple[str, int]:
         """Stores what flows by, cut into pieces when it is long; gives key and size."""
@@ -163,8 +188,8 @@ class Writer:
             return  # the process that publishes asks for what is here; what gather() puts goes with the rest
         self.notice()
         if (
-            self._bytes >= CHECKPOINT_BYTES
-            or self._put_objects >= CHECKPOINT_OBJECTS
+            self._bytes + self._small_bytes >= CHECKPOINT_BYTES
+            or self._put_objects + len(self._small) >= CHECKPOINT_OBJECTS
             or time.monotonic() - self._started >= CHECKPOINT_SECONDS
         ):
             publish_all, note = self._prepare_checkpoint()
@@ -185,6 +210,7 @@ class Writer:
 
     def seal(self) -> Sealed:
         """Finishes the files that this process has been writing; what is put from now on goes into others."""
+        self._pack_small()
         self._settle(0)
         packed, packs = [], []
         if self._pack is not None:
@@ -244,6 +270,8 @@ class Writer:
     def _start(self) -> None:
         self._places, self._loose_keys, self._pack, self._bytes, self._put_objects = [], [], None, 0, 0
         self._sealed_packs += 1
+        self._small: dict[str, bytes] = {}  # put, but not packed yet
+        self._small_bytes = 0
         self._started = time.monotonic()
 
     def _name(self, kind: str) -> str:
