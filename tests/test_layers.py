@@ -9,7 +9,7 @@ import chkfs
 
 # bottom first
 LAYERS = [
-    ['errors', 'statx', 'xattrs', 'flags', 'dos'],
+    ['errors', 'allocation', 'statx', 'xattrs', 'flags', 'dos'],
     ['key', 'quote', 'number', 'ntfs'],
     ['tree', 'piecelist', 'ranges', 'naming'],
     ['snapshot', 'missing', 'ownership'],

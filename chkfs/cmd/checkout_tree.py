@@ -3,7 +3,7 @@
 import os
 import shlex
 
-from chkfs import checkout, cli, errors, fitting, missing, naming, ownership, quote, revision
+from chkfs import allocation, checkout, cli, errors, fitting, missing, naming, ownership, quote, revision
 
 USAGE = """chkfs-checkout-tree [-qv] [--missing FILE] [--recursion HOW] [--on-collision HOW]
                            [--name-encoding FROM:TO] [--owner WHOSE] [--reflink] TREEISH[:PATH] DEST"""
@@ -36,6 +36,7 @@ def run(args):
         raise errors.Usage('--recursion=bind needs root, to mount')
     report = cli.reporter(args)
     progress = cli.Progress(args)
+    allocation.keep_freed()
     destination = os.fsencode(args.destination)
     lacking = missing.File(destination, args.missing and os.fsencode(args.missing), _applying(args))
     detail = report if args.verbose else lambda line: None

@@ -3,7 +3,7 @@
 import os
 import time
 
-from chkfs import cli, earlier, errors, exclude, ingest, refs, revision, salvage, snapshot, tree
+from chkfs import allocation, cli, earlier, errors, exclude, ingest, refs, revision, salvage, snapshot, tree
 
 USAGE = (
     'chkfs-write-tree [-qvx] [--root | --draft] [-n NAME] [--checkpoints]\n'
@@ -50,6 +50,7 @@ def run(args):
     store = cli.open_store(args)
     progress = cli.Progress(args)
     started_ns = time.time_ns()
+    allocation.keep_freed()
     source = os.fsencode(args.directory)
     name = args.name or refs.tidy(os.path.basename(os.path.abspath(args.directory)))
     refs.check_name(f'refs/backups/{name}')
