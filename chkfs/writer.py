@@ -166,9 +166,14 @@ class Writer:
             lacking = self._objects.lacking('blob', {key: len(data) for key, data in self._small.items()})
         except OSError as error:
             raise publish.failure(error) from error
-        for key in lacking:
-            data = self._small[key]
-            self._put_packed(pack.kind_of(data), 'blob', key, data)
+        if lacking:
+            add = self._open_pack().add
+            for key in lacking:
+                data = self._small[key]
+                add(pack.kind_of(data), f'blob/{key}', data)
+                self._bytes += len(data) + pack.BLOCK
+            self._put_objects += len(lacking)
+            self.written_objects += len(lacking)
         self._small, self._small_bytes = {}, 0
 
     def put_blocks(self, type: str, blocks: Iterable[bytes]) -> tuple[str, int]:
@@ -293,11 +298,14 @@ class Writer:
             self._pool = _threads(1 if self._prefix else os.cpu_count() or 1)
         return self._pool.submit(function, *arguments)
 
-    def _put_packed(self, kind: str, type: str, key: str, data: bytes, suffix: str = '') -> None:
+    def _open_pack(self) -> pack.Writer:
         if self._pack is None:
             self._pack_fd = self._run.create(self._pack_name())
             self._pack = pack.Writer(self._pack_fd, self._codec, self)
-        self._pack.add(kind, f'{type}/{key}{suffix}', data)
+        return self._pack
+
+    def _put_packed(self, kind: str, type: str, key: str, data: bytes, suffix: str = '') -> None:
+        self._open_pack().add(kind, f'{type}/{key}{suffix}', data)
         self._count(type, key, len(data) + pack.BLOCK)
 
     def _put_loose(self, type: str, key: str, data: bytes, suffix: str | None = None) -> None:
