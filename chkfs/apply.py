@@ -14,7 +14,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 
-from chkfs import errors, metadata, missing, quote, tree
+from chkfs import errors, metadata, missing, quote, tree, xattrs
 from chkfs import key as keys
 from chkfs.descent import open_below
 from chkfs.maker import Maker, Outcome
@@ -126,7 +126,8 @@ class Apply:
                 return
             if stat.S_IFMT(here.st_mode) != stat.S_IFMT(there.st_mode):
                 raise errors.Error('is not of the type any more that its first name has')
-            if entry.type == 'file' and not filecmp.cmp(_path(fd, entry.name), _path(directory, first), shallow=False):
+            paths = xattrs.path_below(fd, entry.name), xattrs.path_below(directory, first)
+            if entry.type == 'file' and not filecmp.cmp(*paths, shallow=False):
                 raise errors.Error('is not the same any more as the file that it was a name of')
             try:
                 os.link(first, _LINKED_BESIDE, src_dir_fd=directory, dst_dir_fd=fd, follow_symlinks=False)
@@ -235,7 +236,3 @@ def _is_still(fd: int, name: bytes, entry: tree.Entry) -> bool:
         return True
     with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd), 'rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest() == entry.key
-
-
-def _path(fd: int, name: bytes) -> bytes:
-    return b'/proc/self/fd/%d/%s' % (fd, name)
