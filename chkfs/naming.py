@@ -41,7 +41,7 @@ class Reader:
                 return text
         except UnicodeError:
             pass
-        return quote.quote(name).replace('\\040', ' ')
+        return quote.escape(name)
 
 
 class Transcoding:

@@ -31,6 +31,11 @@ def quote(raw: bytes) -> str:
     return ''.join(map(_NAME_TABLE.__getitem__, raw))
 
 
+def escape(raw: bytes) -> str:
+    """Bytes of a name as one line of ASCII: quoted, but for its spaces.  unquote() takes it, too."""
+    return quote(raw).replace('\\040', ' ')
+
+
 def quote_tag(raw: bytes) -> str:
     """Bytes of a value inside tags=, where the comma and the colon divide."""
     if not raw.translate(None, _PLAIN_IN_TAGS):

@@ -56,6 +56,17 @@ def test_a_quoted_name_is_one_printable_word(raw):
     assert not set(text) & set(' #%*=?[')
 
 
+@given(st.binary())
+def test_an_escaped_name_is_one_line_and_can_be_taken_back(raw):
+    text = quote.escape(raw)
+    assert text.isascii() and (text.isprintable() or not text)
+    assert quote.unquote(text) == raw
+
+
+def test_an_escaped_name_has_its_spaces():
+    assert quote.escape(b'a b\n 100%') == 'a b\\012 100\\045'
+
+
 @given(st.text() | st.text('\\01234567a', max_size=12))
 def test_unquote_raises_only_damaged(text):
     try:

@@ -28,7 +28,7 @@ def options(parser):
 def run(args):
     if args.name_encoding and args.mtree:
         raise errors.Usage('--mtree is not for people: it has no --name-encoding')
-    readable = naming.Reader(args.name_encoding).readable if args.name_encoding else _escaped
+    readable = naming.Reader(args.name_encoding).readable if args.name_encoding else quote.escape
     store = cli.open_store(args)
     problems = []
 
@@ -86,10 +86,6 @@ def _below(objects, entry, prefix, args, report):
 def _why(entry):
     again = entry.tag('again')
     return 'a directory without a tree' if again is None else f"it is '{quote.readable(quote.unquote(again))}' again"
-
-
-def _escaped(path):
-    return quote.quote(path).replace('\\040', ' ')
 
 
 def _name(path, entry, shown, exact):
