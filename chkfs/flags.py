@@ -18,7 +18,7 @@ _known: dict[int, str] = {}
 
 def get(fd: int) -> str:
     """Raises OSError: ENOTTY and others where the filesystem has none."""
-    bits = _INT.unpack(fcntl.ioctl(fd, _GET, _ROOM))[0]
+    bits = _bits(fd)
     return letters(bits) if bits else ''
 
 
@@ -33,24 +33,28 @@ def put(fd: int, text: str) -> str:
 
     Raises OSError where it takes none at all.
     """
-    bits = _INT.unpack(fcntl.ioctl(fd, _GET, _ROOM))[0]
+    bits = _bits(fd)
     wanted = sum(bit for bit, letter in _LETTERS if letter in text)
     try:
         fcntl.ioctl(fd, _SET, _INT.pack(bits | wanted))
     except OSError:
         _put_each(fd, bits, wanted)
-    return letters(wanted & ~_INT.unpack(fcntl.ioctl(fd, _GET, _ROOM))[0])
+    return letters(wanted & ~_bits(fd))
 
 
 def lift(fd: int) -> str:
     """Takes those flags away that keep everything else from being set; gives them, '' for none."""
     try:
-        bits = _INT.unpack(fcntl.ioctl(fd, _GET, _ROOM))[0]
+        bits = _bits(fd)
         if bits & _LOCKS:
             fcntl.ioctl(fd, _SET, _INT.pack(bits & ~_LOCKS))
     except OSError:
         return ''
     return letters(bits & _LOCKS)
+
+
+def _bits(fd: int) -> int:
+    return _INT.unpack(fcntl.ioctl(fd, _GET, _ROOM))[0]
 
 
 def _put_each(fd: int, bits: int, wanted: int) -> None:
