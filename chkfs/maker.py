@@ -378,7 +378,7 @@ class Maker:
             outcome.cannot_set('time', path, error)
         if tags:
             endow.set_last(fd, self._target(fd), tags, self._read_value, fail)
-        if self.lacks is not None or time_ns is not None and not 0 <= time_ns < _KEPT_ANYWHERE_NS:
+        if self._may_be_in_vain(time_ns):
             self._look_again(os.fstat(fd), attributes, path, outcome)
 
     def _set_by_name(self, fd: int, entry: tree.Entry, attributes: tuple, path: bytes, outcome: Outcome) -> None:
@@ -402,8 +402,8 @@ class Maker:
         except (OSError, OverflowError, errors.Damaged) as error:
             outcome.cannot_set('time', path, error)
         endow.set_last(target, self._target(fd), tags, self._read_value, fail)
-        is_looked_at = self.lacks is not None or time_ns is not None and not 0 <= time_ns < _KEPT_ANYWHERE_NS
-        if is_looked_at and not self._becomes_reparse_point(fd, entry):  # FUSE wants no new type of anything
+        # of a reparse point not: FUSE wants no new type of anything
+        if self._may_be_in_vain(time_ns) and not self._becomes_reparse_point(fd, entry):
             status = os.stat(entry.name, dir_fd=fd, follow_symlinks=False)
             if stat.S_ISLNK(status.st_mode):
                 attributes = None, *attributes[1:]
@@ -413,6 +413,10 @@ class Maker:
         """Whether it is made as something else, and shows as a link when it has its reparse data."""
         is_one = entry.type == 'link' and entry.tag('ntfs.reparse') is not None
         return is_one and self._target(fd) == endow.NTFS_3G
+
+    def _may_be_in_vain(self, time_ns: int | None) -> bool:
+        """Whether what was set must be looked at again: on a target that is not trusted, or with an odd time."""
+        return self.lacks is not None or time_ns is not None and not 0 <= time_ns < _KEPT_ANYWHERE_NS
 
     def _look_again(self, status: os.stat_result, attributes: tuple, path: bytes, outcome: Outcome) -> None:
         """Says what was set in vain: some filesystems take everything, and keep nothing."""
