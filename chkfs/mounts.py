@@ -116,7 +116,7 @@ class Filesystem(NamedTuple):
 
     @property
     def is_read_only(self) -> bool:
-        return 'ro' in self.options.split(',')
+        return _is_read_only(self.options)
 
     def inner_path(self, path: bytes) -> bytes:
         """An absolute path below mount_point, as a path from the top of the filesystem itself."""
@@ -194,6 +194,10 @@ def where(path: bytes) -> tuple[bytes, bytes]:
 def points_below(path: bytes) -> dict[bytes, bytes]:
     """The mount points below an absolute path, each with the number of its device as mountinfo has it."""
     return {mount.point: mount.number for mount in _mounts() if mount.point != path and _is_below(mount.point, path)}
+
+
+def _is_read_only(options: str) -> bool:
+    return 'ro' in options.split(',')
 
 
 def _inside(root: bytes, point: bytes, path: bytes) -> bytes:
@@ -311,7 +315,7 @@ def _identity(
         if not is_strict and (not mark or any(each.is_removable for each in drives)):
             return ''  # of a reader of floppies or cards, the serial number tells nothing of what is in it
         name = '' if mark else mount.source  # inodes and ctimes are as good as a name
-    is_fixed = kind in _IMMUTABLE or 'ro' in mount.options.split(',')
+    is_fixed = kind in _IMMUTABLE or _is_read_only(mount.options)
     image = drive.image_of(mount.source, drives) if is_fixed else ''
     if image:  # which nobody changes by way of this mount: when it changes, a better copy took its place
         mark += f'@{os.stat(image).st_mtime_ns}'
