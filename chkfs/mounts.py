@@ -185,6 +185,11 @@ def filesystem(path: bytes, fd: int) -> Filesystem:
     )
 
 
+def type_of(path: bytes) -> str:
+    """The type of the filesystem that an absolute path without symlinks is on: no device is asked for it."""
+    return _innermost(_mounts(), path).type
+
+
 def where(path: bytes) -> tuple[bytes, bytes]:
     """(device as mountinfo has it, path within the filesystem) of an absolute path: the same for a bind mount of it."""
     mount = _innermost(_mounts(), path)

@@ -58,7 +58,7 @@ class Target:
             self._make_directory()
             self._fd = os.open(self._name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._parent)
             self.tells_case = not _exists(self._parent, self._name.upper())
-            is_ordinary = mounts.filesystem(os.path.realpath(path), fd).type in _ORDINARY
+            is_ordinary = mounts.type_of(os.path.realpath(path)) in _ORDINARY
             has_exact_times = self._keeps_time(self._fd, _ODD_TIME_NS) == _ODD_TIME_NS
             self.is_limited = not (is_ordinary and self.tells_case and has_exact_times)
             if self.is_limited:

@@ -56,6 +56,12 @@ def test_the_innermost_mount_is_the_one(mountinfo):
     }
 
 
+def test_the_type_alone_is_told_without_asking_the_drive(mountinfo, monkeypatch):
+    mountinfo(line('/'), line('/a', type='xfs', source='/dev/sda1'))
+    monkeypatch.delattr(mounts, 'drive')
+    assert (mounts.type_of(b'/a/x'), mounts.type_of(b'/ab')) == ('xfs', 'ext4')
+
+
 def test_a_mount_on_top_of_another_hides_it(mountinfo):
     mountinfo(line('/'), line('/a', type='xfs'), line('/a', type='tmpfs'))
     assert filesystem(b'/a/x').type == 'tmpfs'
