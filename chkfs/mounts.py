@@ -89,7 +89,7 @@ class Filesystem(NamedTuple):
     root: bytes  # directory of the filesystem that is mounted at mount_point
     mount_point: bytes
     identity: str  # the same for the same filesystem wherever it is mounted; '' when that cannot be told
-    granularity_ns: int  # two changes closer than this may bear the same time
+    granularity_ns: int  # this and the next three as in Trust, in its order
     has_stable_inodes: bool
     has_true_ctime: bool
     has_unique_inodes: bool = True
@@ -172,10 +172,7 @@ def filesystem(path: bytes, fd: int) -> Filesystem:
         mount.root,
         mount.point,
         _identity(mount, kind, volume.uuid, size, fsid, trust, drives, twin),
-        trust.granularity_ns,
-        trust.has_stable_inodes,
-        trust.has_true_ctime,
-        trust.has_unique_inodes,
+        *trust,
         driver,
         volume.label,
         size,
