@@ -3,7 +3,8 @@
 #
 # test_expect_success 'title' 'script'  runs the script in a subshell under set -e, in the scratch directory
 # test_expect_failure 'title' 'script'  the same for a bug that is known and not mended yet (TODO in TAP)
-# In a script: test_must_fail CMD, test_expect_code N CMD, need TOOL ..., need_root, need_other_user, skip 'reason'.
+# In a script: test_must_fail CMD, test_expect_code N CMD, wait_for CMD, need TOOL ..., need_root, need_other_user,
+# skip 'reason'.
 # A file ends with test_done; skip_all 'reason' leaves it before the first test.
 [ "${0##*/}" != lib.sh ] || { echo '1..0 # SKIP a library, not a test'; exit 0; }
 
@@ -65,6 +66,10 @@ test_expect_code() { # N CMD: its exit status is exactly N
 test_must_fail() { # CMD: it says no, by itself: not by a signal, not because it cannot be run
 	"$@" && code=0 || code=$?
 	case $code in 0 | 126 | 127 | 129 | 1[3-9]? | 2??) echo "exit status $code: $*" >&2; return 1 ;; esac
+}
+wait_for() { # CMD: until it says yes, at most a minute
+	for _ in $(seq 600); do ! "$@" || return 0; sleep 0.1; done
+	return 1
 }
 test_done() {
 	[ -n "${TEST_LINT-}" ] || echo "1..$test_count"

@@ -83,6 +83,11 @@ test_expect_success 'test_expect_code and test_must_fail' '
 	END
 	[ "$(grep -c "^not ok" tap)" = 4 ]
 '
+test_expect_success 'wait_for asks until the answer is yes, and then no more' '
+	ask() { echo >>asked; [ "$(wc -l <asked)" -ge 3 ]; }
+	wait_for ask
+	[ "$(wc -l <asked)" -eq 3 ]
+'
 test_expect_success 'a traceback is a failure' '
 	inner <<-\END
 	test_expect_success "it traces" "echo \"Traceback (most recent call last):\""

@@ -9,12 +9,7 @@ export CHKFS_STORE
 show() { # mounts drive as it is at mnt, with the faults in the file faults
 	mkdir -p mnt
 	python3 "$ROOT/tests/faultyfs.py" mnt drive faults >fuse.log 2>&1 &
-	tries=200
-	until mountpoint -q mnt; do
-		sleep 0.1
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || { cat fuse.log; return 1; }
-	done
+	wait_for mountpoint -q mnt || { cat fuse.log; return 1; }
 }
 hide() { umount mnt; }
 tags() { # PATH: of its line in the tree of drive

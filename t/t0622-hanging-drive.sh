@@ -9,21 +9,10 @@ export CHKFS_STORE
 show() { # DIR [SUBTYPE]: mounts it at mnt, with the faults in the file faults
 	mkdir -p mnt
 	python3 "$ROOT/tests/faultyfs.py" mnt "$1" faults ${2+"$2"} >fuse.log 2>&1 &
-	fuse=$!
-	tries=200
-	until mountpoint -q mnt; do
-		sleep 0.1
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || { cat fuse.log; return 1; }
-	done
+	wait_for mountpoint -q mnt || { cat fuse.log; return 1; }
 }
 until_logged() { # LINE: the filesystem says that it came to pass
-	tries=600
-	until grep -qx "$1" fuse.log; do
-		sleep 0.1
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || { cat fuse.log; return 1; }
-	done
+	wait_for grep -qx "$1" fuse.log || { cat fuse.log; return 1; }
 }
 hide() { : >faults; umount -l mnt; }
 tags() { # PATH: of its line in the tree of drive

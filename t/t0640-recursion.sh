@@ -13,11 +13,6 @@ need_mount() { # OPTION ...: mount, as root
 	mount "$@" 2>err || skip "mount $1 is not allowed here: $(cat err)"
 }
 need_fuse() { [ -e /dev/fuse ] || skip 'there is no /dev/fuse here'; need_root; }
-wait_for() { # CMD: until it says yes, at most 20 seconds
-	for _ in $(seq 200); do ! "$@" || return 0; sleep 0.1; done
-	return 1
-}
-is_mount() { grep -q " $SCRATCH/$1 " /proc/mounts; }
 
 test_expect_success 'a store' 'chkfs-init store'
 test_expect_success 'a true endless circle, as fuse2fs shows it: one entry, at once' '
@@ -27,14 +22,14 @@ test_expect_success 'a true endless circle, as fuse2fs shows it: one entry, at o
 	truncate -s 4M ext.img
 	mkfs.ext4 -q ext.img 2>err
 	fuse2fs -o fakeroot "$SCRATCH/ext.img" m 2>err || skip "fuse2fs cannot mount here: $(cat err)"
-	wait_for is_mount m
+	wait_for mountpoint -q m
 	mkdir -p m/sub/deep
 	echo data >m/sub/deep/file
 	umount m
 	debugfs -w -R "ln <2> loopdir" ext.img 2>err
 	debugfs -w -R "ln sub sub/deep/up" ext.img 2>err
 	fuse2fs -o ro,fakeroot "$SCRATCH/ext.img" m 2>err
-	wait_for is_mount m
+	wait_for mountpoint -q m
 	[ -e m/loopdir/loopdir/loopdir/sub/deep/up/deep/file ]
 	timeout 120 chkfs-backup -q -n circle m >out 2>err || { umount m; cat err; exit 1; }
 	umount m
@@ -190,7 +185,7 @@ endless() { # HOW DIR: a filesystem of our own, mounted at DIR
 	"$PYTHON" -c "import mfusepy" 2>err || skip 'there is no mfusepy here'
 	mkdir "$2"
 	"$PYTHON" "$T/endless.py" "$1" "$SCRATCH/$2" >server 2>&1 &
-	wait_for is_mount "$2" || skip "FUSE cannot mount here: $(cat server)"
+	wait_for mountpoint -q "$2" || skip "FUSE cannot mount here: $(cat server)"
 }
 test_expect_success 'endless, and always other inodes: some rounds, then an end that is said' '
 	endless counted counted

@@ -165,7 +165,7 @@ test_expect_success 'one image in user space: told by its file' '
 	mkfs.ext4 -q -L "A DRIVE" f.img
 	mkdir -p fuse
 	fuse2fs -o ro,fakeroot "$SCRATCH/f.img" fuse 2>err || skip "fuse2fs cannot mount here: $(cat err)"
-	for _ in $(seq 100); do ! grep -q " $SCRATCH/fuse " /proc/mounts || break; sleep 0.1; done
+	wait_for mountpoint -q fuse
 	chkfs-backup -q fuse || { umount fuse; exit 1; }
 	umount fuse
 	chkfs-cat-object fuse >text
