@@ -208,8 +208,8 @@ test_expect_success 'endless, and always other inodes: some rounds, then an end 
 test_expect_success 'one inode for everything: nothing is taken for anything else' '
 	endless constant constant
 	partly constant
-	! grep "again: not entered" err
-	! chkfs-ls -lr constant | grep " again$"
+	! grep "again: not entered" err || exit 1
+	! chkfs-ls -lr constant | grep " again$" || exit 1
 	for name in one two; do [ "$(chkfs-cat-object "constant:$name/$name")" = "$name" ]; done
 '
 test_expect_success 'endless with new names each time: an end by the length of the path' '
