@@ -56,6 +56,23 @@ def refuse(monkeypatch):
 
 
 @pytest.fixture
+def copied(backup, restore, source, refuse):
+    """copied(name='out') gives a Restored in which a file's names, a and b, are two files: it could not be linked."""
+    with open(os.path.join(source, b'a'), 'wb') as file:
+        file.write(b'same')
+    os.link(os.path.join(source, b'a'), os.path.join(source, b'b'))
+    root = backup(source).root
+
+    def make(name='out'):
+        stop = refuse('link')
+        restored = restore(root, name)
+        stop()
+        return restored
+
+    return make
+
+
+@pytest.fixture
 def full(source):
     """Of everything something."""
     os.makedirs(os.path.join(source, b'sub/deeper'))
@@ -249,14 +266,8 @@ def test_another_type_is_left_alone(restore, backup, source):
     assert stat.S_IMODE(os.stat(os.path.join(restored.path, b'x')).st_mode) == 0o600
 
 
-def test_a_copy_that_was_changed_does_not_become_a_link(backup, restore, source, refuse):
-    with open(os.path.join(source, b'a'), 'wb') as file:
-        file.write(b'same')
-    os.link(os.path.join(source, b'a'), os.path.join(source, b'b'))
-    root = backup(source).root
-    stop = refuse('link')
-    restored = restore(root)
-    stop()
+def test_a_copy_that_was_changed_does_not_become_a_link(copied):
+    restored = copied()
     with open(os.path.join(restored.path, b'b'), 'wb') as file:
         file.write(b'edited')
     said = restored.apply()
@@ -265,14 +276,8 @@ def test_a_copy_that_was_changed_does_not_become_a_link(backup, restore, source,
         assert file.read() == b'edited'
 
 
-def test_what_a_run_that_died_left_behind_takes_the_place_of_the_copy(backup, restore, source, refuse):
-    with open(os.path.join(source, b'a'), 'wb') as file:
-        file.write(b'same')
-    os.link(os.path.join(source, b'a'), os.path.join(source, b'b'))
-    root = backup(source).root
-    stop = refuse('link')
-    restored, other = restore(root), restore(root, 'other')
-    stop()
+def test_what_a_run_that_died_left_behind_takes_the_place_of_the_copy(copied):
+    restored, other = copied(), copied('other')
     os.link(os.path.join(restored.path, b'a'), os.path.join(restored.path, b'.chkfs-link'))
     assert restored.apply() == []
     assert sorted(os.listdir(restored.path)) == [b'a', b'b']
