@@ -42,12 +42,16 @@ $(VENV)/ready-to-test: $(VENV)/ready
 	@$(VENV)/bin/python -m pip install --quiet '.[test]' 2>$(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
 	@touch $@
 
+# names as they are, to the shell by way of the environment: they may hold quotes and dollars
+backup: export override FROM := $(value FROM)
+backup: export override TO := $(value TO)
 backup: $(VENV)/ready
-	@test -n "$(FROM)" && test -n "$(TO)" || { echo 'make backup FROM=DIR TO=STORE' >&2; exit 2; }
-	@test -f "$(TO)/config" || $(RUN) chkfs-init "$(TO)"
-	@$(RUN) chkfs-backup --store "$(TO)" "$(FROM)"
+	@test -n "$$FROM" && test -n "$$TO" || { echo 'make backup FROM=DIR TO=STORE' >&2; exit 2; }
+	@test -f "$$TO/config" || $(RUN) chkfs-init -- "$$TO"
+	@$(RUN) chkfs-backup --store "$$TO" -- "$$FROM"
 	@printf '\nIt is stored.  To look at it and to get it back:\n'
-	@printf '  export PATH="%s:$$PATH" CHKFS_STORE="%s"\n' "$(CURDIR)/bin:$(CURDIR)/$(VENV)/bin" "$$(realpath "$(TO)")"
+	@printf '  export PATH="%s:$$PATH" ' "$(CURDIR)/bin:$(CURDIR)/$(VENV)/bin"
+	@realpath -- "$$TO" | sed "s/'/'\\\\''/g; s/^/CHKFS_STORE='/; s/\$$/'/"
 	@printf '  chkfs log\n  chkfs ls -l NAME            (a NAME that chkfs log shows)\n'
 	@printf '  chkfs restore NAME DEST\n'
 
