@@ -14,7 +14,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 
-from chkfs import errors, metadata, missing, quote, tree, xattrs
+from chkfs import destination, errors, metadata, missing, quote, tree, xattrs
 from chkfs import key as keys
 from chkfs.descent import open_below
 from chkfs.maker import Maker, Outcome
@@ -35,16 +35,16 @@ class Apply:
         self._top_name = b''  # of what is no directory
         self._top_fd = -1
 
-    def run(self, entries: Iterable[tree.Entry], destination: bytes) -> None:
-        """Raises Error when destination cannot be opened, or the entries cannot be read."""
+    def run(self, entries: Iterable[tree.Entry], path: bytes) -> None:
+        """path: of the destination.  Raises Error when it cannot be opened, or the entries cannot be read."""
         entries = iter(entries)
         first = list(itertools.islice(entries, 1))
         directories, renamed = [], []
         try:
-            above, self._top_name = missing.split(destination)
+            above, self._top_name = destination.split(path)
             # for one that is no directory, which is all of its list, its own name leads to it
             is_alone = bool(first) and first[0].name == b'.' and first[0].type != 'dir'
-            self._top_fd = os.open(above if is_alone else destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._top_fd = os.open(above if is_alone else path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             for entry in itertools.chain(first, entries):
                 if missing.NAME in missing.kinds(entry):
                     renamed.append(entry)
@@ -58,7 +58,7 @@ class Apply:
             for entry in sorted(renamed, key=_depth, reverse=True):
                 self._try(self._rename, entry)
         except OSError as error:
-            raise errors.Error(f"cannot open '{quote.readable(destination)}': {errors.describe(error)}") from error
+            raise errors.Error(f"cannot open '{quote.readable(path)}': {errors.describe(error)}") from error
         finally:
             if self._top_fd >= 0:
                 os.close(self._top_fd)

@@ -9,24 +9,11 @@ open to their owner only.
 import contextlib
 import errno
 import os
-import stat
 from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import (
-    crew,
-    errors,
-    fitting,
-    missing,
-    mounts,
-    naming,
-    ownership,
-    quote,
-    target,
-    tree,
-    xattrs,
-)
+from chkfs import crew, destination, errors, fitting, missing, mounts, naming, ownership, quote, tree
 from chkfs.descent import Descent, open_below, share_of_descriptors
 from chkfs.maker import Maker, Outcome
 from chkfs.objects import Objects
@@ -35,7 +22,6 @@ from chkfs.target import Target
 
 # EACCES: the first name's directory has its mode already, and lets nobody through
 _NO_HARD_LINK = frozenset((errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV, errno.EACCES))
-_NO_MODES = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS))  # what filesystems without them say
 RECURSION = ('symlink', 'skip', 'bind')  # what becomes of a directory that is another one again
 _FILE_BYTES = 16 << 10  # that could be written in the time that making a file takes
 _BATCH_BYTES = 24 << 20  # of contents, and so many for each file: more than that, and workers are worth their start
@@ -117,34 +103,20 @@ class Checkout:
         self._splits: dict[int, _Split] = {}
         self._last_split = 0
 
-    def restore(self, entry: tree.Entry, destination: bytes) -> None:
-        """Makes destination what entry is.  Raises Error unless destination is absent or, for a directory, empty."""
-        shown = quote.readable(destination)
-        parent, name = missing.split(destination)
+    def restore(self, entry: tree.Entry, path: bytes) -> None:
+        """Makes what entry is, at path.  Raises Error unless nothing is there or, for a directory, an empty one."""
         try:
             if entry.type == 'dir':
-                was_there = os.path.lexists(destination)
-                fd = _make_top(destination)
-                try:
-                    self._look_at_target(entry, destination, fd)
-                except BaseException:
-                    os.close(fd)
-                    if not was_there:
-                        os.rmdir(destination)
-                    raise
+                fd = destination.open_directory(path, lambda fd: self._look_at_target(entry, path, fd))
                 self._restore_directory(entry, fd)
-            elif not name or destination.endswith(b'/'):
-                raise errors.Error(f"'{shown}' is no name of a file: say what it is to become")
-            elif os.path.lexists(destination):
-                raise errors.Error(f"'{shown}' exists: remove it, or name a destination that does not")
             else:
-                self._top_fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                self._top_fd, name = destination.open_parent(path)
                 self._is_alone = True
                 self._maker.expect_any_owner()  # the directory may give it its own group, and ACLs
                 self._maker.distrust()
                 self._restore_other(self._top_fd, tree.Entry(name, entry.fields), [])
         except OSError as error:
-            raise errors.Error(f"cannot restore to '{shown}': {errors.describe(error)}") from error
+            raise errors.Error(f"cannot restore to '{quote.readable(path)}': {errors.describe(error)}") from error
         finally:
             for fd in (*self._fds, *(split.fd for split in self._splits.values()), self._top_fd):
                 if fd >= 0:
@@ -152,14 +124,14 @@ class Checkout:
             if self._crew is not None:
                 self._crew.close()
 
-    def _look_at_target(self, top: tree.Entry, destination: bytes, fd: int) -> None:
+    def _look_at_target(self, top: tree.Entry, path: bytes, fd: int) -> None:
         """Finds out what the destination can hold, and says before anything is written what it cannot.
 
         Only where it is limited, or names are to be rewritten, does that need a look at all of the trees.
         """
         found = None
         try:
-            found = Target(destination, fd)
+            found = Target(path, fd)
             if self._options.owners is not None and self._options.owners.is_me:
                 found.lacks.discard('owner')
             is_strict = self._options.on_collision == fitting.FAIL
@@ -180,7 +152,7 @@ class Checkout:
 
     def _restore_directory(self, top: tree.Entry, fd: int) -> None:
         self._top_fd = os.dup(fd)
-        if not _gives_our_owner(fd):
+        if not destination.gives_our_owner(fd):
             self._maker.expect_any_owner()
         descent = Descent(fd)
         names: list[bytes] = []  # of the directories on the way
@@ -516,55 +488,3 @@ def _file_of(entry: tree.Entry, hard_link: str) -> tuple[str, str]:
     """What names of one file have in common."""
     contents = (entry.fields.get(word, '') for word in ('type', 'sha256digest', 'link', 'device'))
     return hard_link, ' '.join(contents)
-
-
-def _make_top(destination: bytes) -> int:
-    """A descriptor of an empty directory that is ours: nobody else can get into it until its owner and mode are set."""
-    try:
-        os.mkdir(destination, 0o700)
-        is_new = is_private = True
-    except FileExistsError:
-        is_new = is_private = False
-    if not os.path.isdir(destination) or not _is_empty(destination):
-        raise _not_empty(destination)
-    fd = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        target.remove_remains(fd)
-        if not _gives_our_owner(fd):
-            is_ours = is_new or os.fstat(fd).st_uid == os.geteuid()  # new: where all belongs to whoever mounted it
-            with contextlib.suppress(OSError) if is_ours else contextlib.nullcontext():
-                os.fchown(fd, os.geteuid(), os.getegid())
-            is_private = False
-        xattrs.remove_acls(fd)  # else all that is made below would have those that are given to it
-        if not is_private:
-            _close_to_others(fd)
-        if os.listdir(fd):
-            raise _not_empty(destination)
-        return fd
-    except BaseException:
-        os.close(fd)
-        raise
-
-
-def _is_empty(destination: bytes) -> bool:
-    """But for what a dead run tried there."""
-    return all(name.startswith(target.PREFIX) for name in os.listdir(destination))
-
-
-def _gives_our_owner(fd: int) -> bool:
-    """Whether what is made in a directory belongs to our user and group."""
-    status = os.fstat(fd)
-    return (status.st_uid, status.st_gid) == (os.geteuid(), os.getegid()) and not status.st_mode & stat.S_ISGID
-
-
-def _close_to_others(fd: int) -> None:
-    try:
-        os.fchmod(fd, 0o700)
-    except OSError as error:
-        if error.errno not in _NO_MODES:
-            raise
-
-
-def _not_empty(destination: bytes) -> errors.Error:
-    shown = quote.readable(destination)
-    return errors.Error(f"'{shown}' is not an empty directory: empty it, or name a destination that does not exist")

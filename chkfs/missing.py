@@ -45,17 +45,6 @@ def without_tags(entry: tree.Entry, *names: str) -> tree.Entry:
     return tree.Entry(entry.name, fields | ({'tags': tags} if tags else {}))
 
 
-def split(destination: bytes) -> tuple[bytes, bytes]:
-    """(directory, name) of what may not be there yet, as the kernel goes: link/../x is beside what the link leads to.
-
-    Of what ends in . or .. and of / the name is b'', and the directory all of it.
-    """
-    directory, name = os.path.split(destination.rstrip(b'/') or b'/')
-    if name in (b'', b'.', b'..'):
-        return os.path.realpath(destination), b''
-    return os.path.realpath(directory), name
-
-
 def entries(path: bytes) -> Iterator[tree.Entry]:
     """The entries of a file, each with its path below the destination as its name ('.' for that itself).
 
@@ -86,7 +75,7 @@ class File:
     """The file of one restore; made when the first line comes, under a name that is free."""
 
     def __init__(self, destination: bytes, path: bytes | None = None, command: str = 'chkfs-apply-metadata'):
-        """path: where it is to be, instead of beside the destination; command: what applies it."""
+        """destination: its path from the root; path: of the file, if not beside that; command: what applies it."""
         self.path = path
         self.problem = ''  # why it could not be written
         self.lines = 0
@@ -114,17 +103,13 @@ class File:
         self._file = None
 
     def _title(self) -> str:
-        where = quote.quote(self._whole_destination())
+        where = quote.quote(self._destination)
         return f'# restored to {where}; as root, {self._command} FILE DEST sets what is missing\n'
-
-    def _whole_destination(self) -> bytes:
-        directory, name = split(self._destination)
-        return os.path.join(directory, name) if name else directory
 
     def _open(self):
         if self.path is not None:
             return _create(self.path)
-        stem = self._whole_destination() + SUFFIX
+        stem = self._destination + SUFFIX
         number = 1
         while True:
             self.path = stem if number == 1 else b'%s.%d' % (stem, number)

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from chkfs import apply, checkout, errors, key, maker, missing, tree
+from chkfs import apply, checkout, destination, errors, key, maker, missing, tree
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
 TIME = 10**18
@@ -15,7 +15,7 @@ class Restored:
     """A restore under conditions, and what was left to be set."""
 
     def __init__(self, store, entry, path):
-        self.store, self.path, self.file = store, path, missing.File(path)
+        self.store, self.path, self.file = store, path, missing.File(destination.whole(path))
         self.lines = []
         self.work = checkout.Checkout(store.objects, self.lines.append, keep=self.file.add)
         self.work.restore(entry, path)

@@ -16,7 +16,7 @@ LAYERS = [
     ['publish', 'codec', 'chunker', 'descent', 'metadata', 'endow', 'drive', 'exclude', 'crew', 'claims', 'patience'],
     ['pack', 'rescue', 'holes', 'mounts', 'watch', 'reflink'],
     ['target'],
-    ['fitting'],
+    ['fitting', 'destination'],
     ['cache', 'again'],
     ['objects'],
     ['writer'],
@@ -155,7 +155,7 @@ def test_only_publish_renames_and_syncs():
 
 
 def test_only_publish_removes_files_of_a_store():
-    """The cache removes its own files; checkout and maker what could be restored only half."""
+    """The cache removes its own files; destination and maker what could be restored only half."""
     for module, path in MODULES.items():
         with open(path) as file:
             source = file.read()
@@ -165,7 +165,7 @@ def test_only_publish_removes_files_of_a_store():
             'publish': both,
             'cache': {'os.unlink'},
             'maker': {'os.unlink'},
-            'checkout': {'os.rmdir'},
+            'destination': {'os.rmdir'},
             'target': both,
         }
         assert used <= allowed.get(module, set()), module

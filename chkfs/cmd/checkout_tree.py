@@ -3,7 +3,7 @@
 import os
 import shlex
 
-from chkfs import allocation, checkout, cli, errors, fitting, missing, naming, ownership, quote, revision
+from chkfs import allocation, checkout, cli, destination, errors, fitting, missing, naming, ownership, quote, revision
 
 USAGE = """chkfs-checkout-tree [-qv] [--missing FILE] [--recursion HOW] [--on-collision HOW]
                            [--name-encoding FROM:TO] [--owner WHOSE] [--reflink] TREEISH[:PATH] DEST"""
@@ -37,13 +37,13 @@ def run(args):
     report = cli.reporter(args)
     progress = cli.Progress(args)
     allocation.keep_freed()
-    destination = os.fsencode(args.destination)
-    lacking = missing.File(destination, args.missing and os.fsencode(args.missing), _applying(args))
+    path = os.fsencode(args.destination)
+    lacking = missing.File(destination.whole(path), args.missing and os.fsencode(args.missing), _applying(args))
     detail = report if args.verbose else lambda line: None
     talk = report, detail, progress, lacking.add
     work = checkout.Checkout(store.objects, *talk, args.recursion, target.path, settings)
     try:
-        work.restore(entry, destination)
+        work.restore(entry, path)
     except errors.Interrupted:
         raise errors.Interrupted('interrupted: the destination is incomplete') from None
     finally:
@@ -58,7 +58,7 @@ def run(args):
         report(f'{work.missing} entries were not restored')
     if work.damaged:
         report(f'{work.damaged} files are damaged: they could not be read wholly when they were stored')
-    _say_what_is_missing(lacking, destination, _applying(args), report)
+    _say_what_is_missing(lacking, path, _applying(args), report)
     if work.binds and not args.quiet:
         cli.say(f'{len(work.binds)} directories are bind mounts: umount -R before you remove them')
     if not args.quiet:
@@ -71,9 +71,9 @@ def _applying(args):
     return f'chkfs-apply-metadata --owner {shlex.quote(args.owner)}' if args.owner else 'chkfs-apply-metadata'
 
 
-def _say_what_is_missing(lacking, destination, command, report):
+def _say_what_is_missing(lacking, path, command, report):
     if lacking.problem:
         report(f'{lacking.problem}; --missing names another place for the list of what is missing')
     elif lacking.lines:
-        words = (shlex.quote(quote.readable(path)) for path in (lacking.path, destination))
+        words = (shlex.quote(quote.readable(each)) for each in (lacking.path, path))
         report(f'to set what is missing, as root: {command} {" ".join(words)}')
