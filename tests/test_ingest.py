@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from chkfs import cache, dos, errors, exclude, key, metadata, mounts, tree
+from chkfs import cache, dos, errors, exclude, jobs, key, level, metadata, mounts, tree
 from chkfs import ingest as ingests
 from chkfs import store as stores
 from chkfs import writer as writers
@@ -521,7 +521,7 @@ def test_after_a_death_only_what_was_not_secured_is_read_again(store, backup, so
         pass
 
     monkeypatch.setattr(writers, 'CHECKPOINT_BYTES', 100 << 10)
-    monkeypatch.setattr(ingests, '_BATCH_FILES', 1)
+    monkeypatch.setattr(jobs, 'BATCH_FILES', 1)
     for directory in (b'a', b'b', b'c'):
         for number in range(20):
             write(source, directory, b'%d' % number, data=os.urandom(10 << 10))
@@ -539,7 +539,7 @@ def test_after_a_death_only_what_was_not_secured_is_read_again(store, backup, so
 
 
 def test_an_interrupted_run_secures_what_it_read(backup, source, later, monkeypatch):
-    monkeypatch.setattr(ingests, '_BATCH_FILES', 1)
+    monkeypatch.setattr(jobs, 'BATCH_FILES', 1)
     write(source, b'a', b'file', data=b'x' * 1000)
     write(source, b'b', b'file', data=b'y' * 100)
 
@@ -1100,8 +1100,8 @@ def test_workers_give_what_one_process_gives(make_store, backup, many, later, mo
     monkeypatch.setattr(os, 'fork', lambda: pids.append(fork()) or pids[-1])
     shared = backup(many, store=make_store(name='shared'))
     assert len(pids) >= 2
-    monkeypatch.setattr(ingests, '_MANY_FILES', 10**9)
-    monkeypatch.setattr(ingests, '_MANY_BYTES', 10**12)
+    monkeypatch.setattr(jobs, '_MANY_FILES', 10**9)
+    monkeypatch.setattr(jobs, '_MANY_BYTES', 10**12)
     alone = backup(many, store=make_store(name='alone'))
     assert shared.result.__dict__ == alone.result.__dict__
     for type in key.TYPES:
@@ -1333,7 +1333,7 @@ def test_a_directory_alone_in_a_directory_is_no_circle(backup, source, vague):
 
 
 def test_a_path_that_is_too_long_ends_the_walk(backup, source, vague, monkeypatch):
-    monkeypatch.setattr(ingests, '_LONGEST_WAY', 20)
+    monkeypatch.setattr(level, '_LONGEST_WAY', 20)
     nest(source, 30)
     found = backup(source)
     (path,) = [path for path, entry in found.entries.items() if entry.tag('unread')]
@@ -1420,7 +1420,7 @@ def test_a_file_that_gets_another_name_while_it_is_read_carries_its_path(backup,
 
 
 def test_an_interrupted_run_forgets_nothing_of_a_directory_that_it_was_at(backup, source, later, monkeypatch):
-    monkeypatch.setattr(ingests, '_BATCH_FILES', 1)
+    monkeypatch.setattr(jobs, 'BATCH_FILES', 1)
     for number in range(20):
         write(source, b'%02d' % number)
     write(source, b'00', data=os.urandom(9 << 20))

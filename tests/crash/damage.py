@@ -20,7 +20,7 @@ from unittest import mock
 import cases
 import sizes
 
-from chkfs import cli, codec, ingest, pack, publish
+from chkfs import cli, codec, jobs, pack, publish
 from chkfs import key as keys
 from chkfs import missing as unset
 from chkfs import store as stores
@@ -89,7 +89,7 @@ def undisturbed(directory: str) -> Iterator[None]:
     real = time.time_ns
     with contextlib.ExitStack() as stack:
         stack.enter_context(sizes.smaller())
-        stack.enter_context(mock.patch.object(ingest, '_MANY_FILES', 1 << 30))
+        stack.enter_context(mock.patch.object(jobs, '_MANY_FILES', 1 << 30))
         stack.enter_context(mock.patch.object(publish, 'sync_filesystem', lambda fd: None))
         stack.enter_context(mock.patch.object(os, 'fsync', lambda fd: None))
         stack.enter_context(mock.patch.object(time, 'time_ns', lambda: real() + 3600 * 10**9))

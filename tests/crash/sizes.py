@@ -13,7 +13,7 @@ SMALLER = {
     'CHECKPOINT_BYTES': 80 << 10,
     'FRAME_BYTES': 16 << 10,
     '_MANY_FILES': 1,  # from so many on there are worker processes; see test_workers.py for why not later
-    '_BATCH_FILES': 4,
+    'BATCH_FILES': 4,
 }
 
 

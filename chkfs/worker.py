@@ -1,0 +1,47 @@
+"""A worker of an ingest: reads the files of jobs into a writer of its own."""
+
+from collections.abc import Callable
+
+from chkfs import metadata
+from chkfs.reader import MAY_HANG, Reader
+from chkfs.watch import Watch
+from chkfs.writer import Writer
+
+
+class Worker:
+    """To be made in a process that was forked."""
+
+    def __init__(self, writer: Writer, read_timeout: float, give_up: Callable[[tuple], None]):
+        """writer: that of the parent.
+
+        give_up is called when a file has not answered for read_timeout seconds (0: never), with what has been
+        stored so far, the number of the part of the job at hand, and the file's name.
+        """
+        self._writer = writer.branch()
+        self._gatherer = metadata.Gatherer(lambda value: self._writer.put('blob', value))
+        self._reader = Reader(self._writer, self._gatherer, self._step)
+        self._give_up = give_up
+        self._job = (), ()  # parts and descriptors of the one at hand
+        self._beats = 0
+        if read_timeout:
+            Watch(read_timeout, MAY_HANG, '_read', self._stuck, lambda: self._beats)
+
+    def work(self, parts: list | None, fds: list[int]):
+        """Reads the files of a job, as Reader.read(); a job that is None asks for what has been stored so far."""
+        self._job = parts, fds
+        return self._seal() if parts is None else self._reader.read(parts, fds)
+
+    def _seal(self) -> tuple:
+        """(fields of a Sealed, arguments of Gatherer.tell), as marshal can hold them."""
+        loose, packed, keys, packs = self._writer.seal()
+        packs = [(name, [tuple(place) for place in places]) for name, places in packs]
+        return (loose, packed, keys, packs), self._gatherer.told()
+
+    def _step(self) -> None:
+        self._beats += 1
+
+    def _stuck(self, variables: dict) -> None:
+        """In another thread.  variables: of Reader._read, which gets no further."""
+        parts, fds = self._job
+        number = parts[fds.index(variables['fd'])][0]
+        self._give_up((self._seal(), number, variables['name']))
