@@ -3,10 +3,10 @@
 What a worker could not read, and what could not be read wholly, is read once more in the end.
 """
 
+import functools
 import os
-from collections.abc import Callable
 
-from chkfs import crew, earlier, errors, metadata, patience, scan
+from chkfs import earlier, errors, metadata, patience, scan
 from chkfs.account import Account
 from chkfs.level import Level
 from chkfs.outcomes import Outcomes
@@ -15,7 +15,7 @@ from chkfs.source import Source
 from chkfs.unfinished import Unfinished
 from chkfs.writer import LISTED_ABOVE, Sealed, Writer
 
-BATCH_FILES = 128  # of a job for a worker
+BATCH_FILES = 128  # of a job for a worker; so its directories are not more than crew.MOST_DESCRIPTORS
 BATCH_BYTES = 2 << 20
 _MANY_FILES = 300  # from so many files on, or so many bytes, workers are worth their start
 _MANY_BYTES = 8 << 20
@@ -39,7 +39,7 @@ class Jobs:
         self._before = before
         self._patience = source.patience
         self._reader = PatientReader(writer, gatherer, account.tick, self._patience)
-        self._crew: crew.Crew | None = None
+        self._crew = None
         self._sealed: list[Sealed] = []  # what the workers answered when they were asked to
         # the batch: (number, kinds of metadata, files), descriptor; and what is known of each number
         self._parts: list[tuple[int, int, list[tuple[bytes, int, int]]]] = []
@@ -73,11 +73,7 @@ class Jobs:
         self._parts.append((self._number, level.kinds_to_read, files))
         self._fds.append(os.dup(fd))
         self._batch_files += len(files)
-        if (
-            self._batch_files >= BATCH_FILES
-            or self._batch_bytes >= BATCH_BYTES
-            or len(self._fds) >= crew.MOST_DESCRIPTORS
-        ):
+        if self._batch_files >= BATCH_FILES or self._batch_bytes >= BATCH_BYTES:
             self._hand_out()
 
     def finish(self) -> None:
@@ -134,7 +130,9 @@ class Jobs:
     def _call_crew(self) -> None:
         """Sees to it that all workers are there, once there is much to read."""
         if self._crew is None and (self._all_files >= _MANY_FILES or self._all_bytes >= _MANY_BYTES):
-            start = self._starter()
+            from chkfs import crew, worker  # few backups need them
+
+            start = functools.partial(worker.start, self._writer, self._patience.seconds)
             self._patience.rest()
             with self._writer.forking():
                 count = max(2, os.cpu_count() or 1)
@@ -143,12 +141,6 @@ class Jobs:
             self._patience.rest()
             with self._writer.forking():
                 self._crew.fill()
-
-    def _starter(self) -> Callable[[Callable], Callable]:
-        """What a worker calls to begin, as Crew wants it."""
-        from chkfs.worker import Worker  # few backups need it
-
-        return lambda give_up: Worker(self._writer, self._patience.seconds, give_up).work
 
     def _take(self, results: list | tuple) -> None:
         """Files have been read (or workers have sealed): their lines can be made, and trees that waited for them."""

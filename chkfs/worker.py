@@ -8,25 +8,26 @@ from chkfs.watch import Watch
 from chkfs.writer import Writer
 
 
-class Worker:
-    """To be made in a process that was forked."""
+def start(writer: Writer, read_timeout: float, give_up: Callable[[tuple], None]) -> Callable:
+    """In a process that was forked: the function of a Crew.  writer: that of the parent.
 
+    give_up is called when a file has not answered for read_timeout seconds (0: never), with what has been stored so
+    far, the number of the part of the job at hand, and the file's name.
+    """
+    return _Worker(writer.branch(), read_timeout, give_up).work
+
+
+class _Worker:
     def __init__(self, writer: Writer, read_timeout: float, give_up: Callable[[tuple], None]):
-        """writer: that of the parent.
-
-        give_up is called when a file has not answered for read_timeout seconds (0: never), with what has been
-        stored so far, the number of the part of the job at hand, and the file's name.
-        """
-        self._writer = writer.branch()
-        self._gatherer = metadata.Gatherer(lambda value: self._writer.put('blob', value))
-        self._reader = Reader(self._writer, self._gatherer, self._step)
-        self._give_up = give_up
+        self._writer, self._give_up = writer, give_up
+        self._gatherer = metadata.Gatherer(lambda value: writer.put('blob', value))
+        self._reader = Reader(writer, self._gatherer, self._step)
         self._job = (), ()  # parts and descriptors of the one at hand
         self._beats = 0
         if read_timeout:
             Watch(read_timeout, MAY_HANG, '_read', self._stuck, lambda: self._beats)
 
-    def work(self, parts: list | None, fds: list[int]):
+    def work(self, parts: list | None, fds: list[int]) -> list | tuple:
         """Reads the files of a job, as Reader.read(); a job that is None asks for what has been stored so far."""
         self._job = parts, fds
         return self._seal() if parts is None else self._reader.read(parts, fds)

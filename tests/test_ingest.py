@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from chkfs import cache, dos, errors, exclude, jobs, key, level, metadata, mounts, tree
+from chkfs import cache, crew, dos, errors, exclude, jobs, key, level, metadata, mounts, tree
 from chkfs import ingest as ingests
 from chkfs import store as stores
 from chkfs import writer as writers
@@ -1108,6 +1108,10 @@ def test_workers_give_what_one_process_gives(make_store, backup, many, later, mo
         objects = [stores.Store(each.store.root).objects for each in (shared, alone)]
         assert list(objects[0].keys(type)) == list(objects[1].keys(type))
     assert os.listdir(os.path.join(shared.store.root, b'incoming')) == []
+
+
+def test_a_job_has_no_more_directories_than_can_be_handed_over():
+    assert jobs.BATCH_FILES <= crew.MOST_DESCRIPTORS  # of each at least one file
 
 
 def test_workers_read_nothing_of_what_is_known(backup, many, later):
