@@ -76,7 +76,8 @@ class Objects:
 
     def lacking(self, type: str, sizes: dict[str, int]) -> list[str]:
         """Those of some keys, at most a few hundred, that are not at hand; sizes: key to size."""
-        packed = self.cache.having(type, list(sizes))
+        with self.cache.in_this_thread() as cache:
+            packed = cache.having(type, list(sizes))
         return [key for key, size in sizes.items() if key not in packed and not self._has_file(type, key, size)]
 
     def _has_file(self, type: str, key: str, size: int | None) -> bool:

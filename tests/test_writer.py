@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -268,6 +269,19 @@ def test_small_blobs_that_the_store_has_are_told_from_others(store, put):
         writer.checkpoint()
         assert writer.written_objects == 1
     assert reopened(store).objects.read('blob', key.of(b'new')) == b'new'
+
+
+def test_another_thread_may_seal_when_the_own_one_hangs(store, put):
+    put(store, 'blob', b'stored before')
+    again = reopened(store)
+    with again.writer() as writer:
+        writer.put('blob', b'stored before')
+        writer.put('blob', b'new')
+        with ThreadPoolExecutor(1) as pool:
+            sealed = pool.submit(writer.seal).result()
+        assert f'blob/{key.of(b"new")}' in [place.name for _, places in sealed.packs for place in places]
+        assert again.objects.cache.has('blob', key.of(b'stored before'))
+        assert again.objects.cache._is_on_disk
 
 
 def test_the_same_bytes_may_be_a_blob_and_a_tree(store, put):
