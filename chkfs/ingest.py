@@ -193,7 +193,7 @@ class Ingest:
                 descent.leave()
                 raise
         except OSError as error:
-            self._leave_closed(descent.fd, parent, found.name, error)
+            self._pass_by(descent.fd, parent, found.name, error)
             return None
         level = self._level_below(descent.fd, parent, found.name, status)
         if level is None:
@@ -203,7 +203,7 @@ class Ingest:
         self._list(descent.fd, level)
         return level
 
-    def _leave_closed(self, fd: int, parent: Level, name: bytes, error: OSError) -> None:
+    def _pass_by(self, fd: int, parent: Level, name: bytes, error: OSError) -> None:
         """A subdirectory that cannot be opened; fd: of its parent."""
         self._source.skip(parent, parent.path_of(name), error)
         parent.is_complete = False
