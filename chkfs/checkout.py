@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chkfs import crew, destination, errors, fitting, missing, mounts, naming, ownership, quote, tree
-from chkfs.descent import Descent, open_below, share_of_descriptors
+from chkfs import destination, errors, fitting, missing, mounts, naming, ownership, quote, tree
+from chkfs.batches import Batches
+from chkfs.descent import Descent, open_below
 from chkfs.maker import Maker, Outcome
 from chkfs.objects import Objects
 from chkfs.survey import Survey
@@ -23,10 +24,6 @@ from chkfs.target import Target
 # EACCES: the first name's directory has its mode already, and lets nobody through
 _NO_HARD_LINK = frozenset((errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EXDEV, errno.EACCES))
 RECURSION = ('symlink', 'skip', 'bind')  # what becomes of a directory that is another one again
-_FILE_BYTES = 16 << 10  # that could be written in the time that making a file takes
-_BATCH_BYTES = 24 << 20  # of contents, and so many for each file: more than that, and workers are worth their start
-_BATCH_DIRECTORIES = crew.MOST_DESCRIPTORS - 16
-_BATCH_PATHS = 1 << 20  # bytes
 
 
 class Options(NamedTuple):
@@ -45,15 +42,6 @@ class _Level(NamedTuple):
     below: list[tree.Entry]  # subdirectories to come, the last first
     files: list[str]  # lines of files, not yet parsed
     others: list[tree.Entry]  # what needs to be done here: hard links, symlinks, devices, ...
-
-
-class _Split:
-    """A directory whose files are in several batches; its attributes are set after all of them are done."""
-
-    def __init__(self, fd: int):
-        self.fd = os.dup(fd)
-        self.waits_for = 1  # batches, and the walk as long as it is at it
-        self.part: tuple = ()  # what is handed out in the end
 
 
 class Checkout:
@@ -94,14 +82,7 @@ class Checkout:
         self._path = b''  # of the directory at hand
         self._is_alone = False  # whether all is one entry that is no directory
         self._maker = Maker(objects, self._tick, options.owners, options.reflink)
-        self._crew: crew.Crew | None = None
-        # the batch: (path, lines, attributes or None, its own line, number in _splits or 0) of each descriptor
-        self._parts: list[tuple[bytes, list[str], tuple | None, str, int]] = []
-        self._fds: list[int] = []
-        self._batch_bytes = self._batch_paths = 0
-        self._most_directories = share_of_descriptors(_BATCH_DIRECTORIES)
-        self._splits: dict[int, _Split] = {}
-        self._last_split = 0
+        self._batches = Batches(self._maker, objects, self._take, self._tick)
 
     def restore(self, entry: tree.Entry, path: bytes) -> None:
         """Makes what entry is, at path.  Raises Error unless nothing is there or, for a directory, an empty one."""
@@ -118,11 +99,9 @@ class Checkout:
         except OSError as error:
             raise errors.Error(f"cannot restore to '{quote.readable(path)}': {errors.describe(error)}") from error
         finally:
-            for fd in (*self._fds, *(split.fd for split in self._splits.values()), self._top_fd):
-                if fd >= 0:
-                    os.close(fd)
-            if self._crew is not None:
-                self._crew.close()
+            if self._top_fd >= 0:
+                os.close(self._top_fd)
+            self._batches.close()
 
     def _look_at_target(self, top: tree.Entry, path: bytes, fd: int) -> None:
         """Finds out what the destination can hold, and says before anything is written what it cannot.
@@ -171,21 +150,11 @@ class Checkout:
                 if levels:
                     descent.leave()
                     names.pop()
-            self._finish_batches()
+            self._batches.finish()
             self._set_flags_of_links()
             self._bind()
         finally:
             descent.close()
-
-    def _finish_batches(self) -> None:
-        """Waits until all is done, also what comes of the last batches: the ends of large directories."""
-        while True:
-            if self._parts:
-                self._hand_out()
-            if self._crew is not None:
-                self._crew.finish()
-            if not self._parts:
-                return
 
     def _set_flags_of_links(self) -> None:
         """What is immutable takes no further name."""
@@ -258,80 +227,16 @@ class Checkout:
         path = b'/'.join(names)
         for other in level.others:
             self._restore_other(fd, other, names)
-        number, lines = 0, []
-        for line in level.files:
-            lines.append(line)
-            self._batch_bytes += _weight(line)
-            if self._batch_bytes >= _BATCH_BYTES:
-                number = number or self._begin_split(fd)
-                self._splits[number].waits_for += 1
-                self._add(fd, (path, lines, None, '', number))
-                lines = []
         try:
             attributes = tuple(self._maker.attributes(level.entry, fd))
         except errors.Damaged as error:
             self._miss(path, error)
             attributes = None
         self.left_out.update(self._maker.left_out(level.entry, fd))
-        own_line = _own_line(level.entry, names)
-        if not number:
-            self._add(fd, (path, lines, attributes, own_line, 0))
-            return
-        self._splits[number].part = path, [], attributes, own_line, 0
-        self._add(fd, (path, lines, None, '', number))
-
-    def _begin_split(self, fd: int) -> int:
-        self._last_split += 1
-        self._splits[self._last_split] = _Split(fd)
-        return self._last_split
-
-    def _add(self, fd: int, part: tuple) -> None:
-        self._fds.append(os.dup(fd))
-        self._parts.append(part)
-        self._batch_paths += len(part[0])
-        if (
-            self._batch_bytes >= _BATCH_BYTES
-            or self._batch_paths >= _BATCH_PATHS
-            or len(self._fds) >= self._most_directories
-        ):
-            self._hand_out()
-
-    def _hand_out(self) -> None:
-        """Has the batch done: by the crew, or, while there is little, here and now."""
-        most = crew.MOST_DESCRIPTORS  # there may be more when the ends of many large directories come at once
-        parts, fds, size = self._parts[:most], self._fds[:most], self._batch_bytes
-        self._parts, self._fds = self._parts[most:], self._fds[most:]
-        self._batch_bytes = self._batch_paths = 0
-        if self._crew is None and size >= _BATCH_BYTES:
-            with self._objects.cache.put_away():
-                self._crew = crew.Crew(max(2, os.cpu_count() or 1), self._start_worker, self._take_made, self._tick)
-        if self._crew is not None:
-            self._crew.submit(parts, fds)
-        else:
-            try:
-                self._take_made(self._maker.make(parts, fds))
-            finally:
-                for fd in fds:
-                    os.close(fd)
-
-    def _start_worker(self, give_up: Callable) -> Callable:
-        """In a worker: a maker with its own cache connection and frames."""
-        return self._maker.reopened().make
+        self._batches.add(fd, path, level.files, attributes, _own_line(level.entry, names))
 
     def _tick(self) -> None:
         self._step(self._path, self)
-
-    def _take_made(self, result: tuple) -> None:
-        """A batch is done: adds what came of it, and where it was the last one of a directory, ends that."""
-        outcome, numbers = result
-        self._take(outcome)
-        for number in numbers:
-            split = self._splits[number]
-            split.waits_for -= 1
-            if not split.waits_for:
-                del self._splits[number]
-                self._parts.append(split.part)
-                self._fds.append(split.fd)
 
     def _take(self, result: tuple) -> None:
         """Adds what came of some work to the whole; stops when the target takes nothing more."""
@@ -460,13 +365,6 @@ class Checkout:
                 os.close(directory)
         outcome.files += entry.type == 'file'
         return True
-
-
-def _weight(line: str) -> int:
-    """What a file costs to restore, as the bytes that could be written in that time."""
-    start = line.find(' size=') + 6
-    size = line[start : line.find(' ', start)]
-    return _FILE_BYTES + (int(size) if size.isdecimal() and len(size) < 20 else 0)
 
 
 def _own_line(entry: tree.Entry, names: list[bytes]) -> str:

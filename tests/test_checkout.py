@@ -14,7 +14,7 @@ import subprocess
 
 import pytest
 
-from chkfs import checkout, crew, errors, flags, holes, key, maker, mounts, ranges, reflink, tree
+from chkfs import batches, checkout, errors, flags, holes, key, maker, mounts, ranges, reflink, tree
 from chkfs import store as stores
 from chkfs import target as targets
 
@@ -266,8 +266,8 @@ def test_many_files_come_back_too(store, backup, restore, source, alarm, directo
 
 @pytest.mark.parametrize('directories', [1, 2, 3, 4, 5])
 def test_a_last_batch_that_is_full_is_waited_for(backup, restore, source, monkeypatch, tree_on_disk, directories):
-    monkeypatch.setattr(checkout, '_BATCH_BYTES', 2 << 20)
-    monkeypatch.setattr(checkout, '_BATCH_DIRECTORIES', 4)
+    monkeypatch.setattr(batches, '_BATCH_BYTES', 2 << 20)
+    monkeypatch.setattr(batches, '_BATCH_DIRECTORIES', 4)
     for number in range(140):  # more than a batch: workers are started
         write(source, b'0 many', b'%d' % number)
     for directory in range(directories):
@@ -277,26 +277,6 @@ def test_a_last_batch_that_is_full_is_waited_for(backup, restore, source, monkey
     restored = restore(backup(source).root)
     assert restored.work.files == 140 + directories * 20
     assert tree_on_disk(restored.path) == tree_on_disk(source)
-
-
-def test_ends_of_more_large_directories_than_fit_into_one_batch(store, make, monkeypatch, tmp_path):
-    work, sizes = checkout.Checkout(store.objects), []
-    make_real = work._maker.make
-
-    def note(parts, fds):
-        sizes.append(len(fds))
-        return make_real(parts, fds)
-
-    monkeypatch.setattr(work._maker, 'make', note)
-    monkeypatch.setattr(crew, 'MOST_DESCRIPTORS', 3)
-    fd = os.open(tmp_path, os.O_RDONLY)
-    numbers = [work._begin_split(fd) for _ in range(8)]
-    for number in numbers:
-        work._splits[number].part = b'', [], None, '', 0
-    work._take_made((maker.Outcome().pack(), numbers))
-    work._finish_batches()
-    os.close(fd)
-    assert sizes == [3, 3, 2]
 
 
 def test_few_descriptors_are_enough(backup, restore, source, tree_on_disk):

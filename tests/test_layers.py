@@ -24,7 +24,7 @@ LAYERS = [
     ['contents'],
     ['earlier'],
     ['reader', 'survey', 'maker', 'account', 'level'],
-    ['source', 'memory', 'worker'],
+    ['source', 'memory', 'worker', 'batches'],
     ['lines'],
     ['outcomes', 'unfinished'],
     ['jobs'],
