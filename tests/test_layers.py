@@ -21,7 +21,7 @@ LAYERS = [
     ['objects'],
     ['writer'],
     ['scan', 'walk', 'salvage'],
-    ['contents'],
+    ['contents', 'listing'],
     ['earlier'],
     ['reader', 'survey', 'maker', 'account', 'level'],
     ['source', 'memory', 'worker', 'batches'],
