@@ -34,6 +34,7 @@ LAYERS = [
     ['store'],
     ['fsck', 'repack'],
     ['revision'],
+    ['backup'],
     ['cli'],
     ['cmd.*'],
 ]

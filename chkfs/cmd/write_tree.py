@@ -1,9 +1,8 @@
 """chkfs-write-tree - store a directory, and print the key of its tree"""
 
 import os
-import time
 
-from chkfs import allocation, cli, earlier, errors, exclude, ingest, refs, revision, salvage, snapshot, tree
+from chkfs import allocation, backup, cli, errors, exclude, ingest, refs, tree
 
 USAGE = (
     'chkfs-write-tree [-qvx] [--root | --draft] [-n NAME] [--checkpoints]\n'
@@ -48,28 +47,15 @@ def run(args):
     if not args.directory:
         raise errors.Usage("which directory? '' is none")
     store = cli.open_store(args)
-    progress = cli.Progress(args)
-    started_ns = time.time_ns()
-    allocation.keep_freed()
-    source = os.fsencode(args.directory)
+    settings = _walk_options(args)
     name = args.name or refs.tidy(os.path.basename(os.path.abspath(args.directory)))
     refs.check_name(f'refs/backups/{name}')
-    report = cli.reporter(args)
+    allocation.keep_freed()
+    report, progress = cli.reporter(args), cli.Progress(args)
     note = (lambda line: None) if args.quiet else report
+    work = backup.Backup(store, os.fsencode(args.directory), name, args.checkpoints)
     try:
-        with store.writer() as writer:
-            salvage.salvage(writer, store.root, note)
-
-            def checkpoint(so_far):
-                if not args.checkpoints:
-                    return lambda: None
-                key = writer.put('snapshot', _draft(source, name, started_ns, so_far, 'no').format())
-                return lambda: store.refs.update(f'refs/checkpoints/{name}', key, reason='checkpoint')
-
-            options = _walk_options(args, store)
-            before = _before(store, name, source)
-            work = ingest.Ingest(writer, store.scan_cache(), options, report, note, progress, checkpoint, before)
-            result = work.store(source)
+        result = work.run(settings, report, note, progress)
     except errors.Interrupted:
         raise errors.Interrupted('interrupted: what is stored so far will not be read again') from None
     except errors.Gone as error:
@@ -77,14 +63,14 @@ def run(args):
     finally:
         progress.close()
     if args.draft:
-        cli.write(_draft(source, name, started_ns, result, 'yes').format())
+        cli.write(work.draft(result))
     else:
         print(result.root if args.root else tree.parse_line(result.root).key)
     is_perfect = not (result.skipped or result.changed or result.damaged or result.differing)
     return errors.DONE if is_perfect else errors.PARTIAL
 
 
-def _walk_options(args, store):
+def _walk_options(args):
     lines = list(args.exclude)
     for name in args.exclude_from:
         try:
@@ -102,7 +88,6 @@ def _walk_options(args, store):
         int(_number('--retries', args.retries)),
         rehash,
         args.atime,
-        store.own_directories,
     )
 
 
@@ -124,37 +109,3 @@ def _share(percent):
     if not 0 <= share <= 1:
         raise errors.Usage(f"'{percent}' is not a number of percent, 0 to 100")
     return share
-
-
-def _before(store, name, source):
-    """What the last backup of that name may be good for; None when there is none that can be read."""
-    try:
-        key = store.refs.read(f'refs/backups/{name}')
-        found = key and revision.read_snapshot(store, key)
-    except errors.Error:
-        return None
-    if not found:
-        return None
-    has_damaged = found.get('damaged') not in (None, '0')
-    return earlier.Earlier(store.objects, found.root, has_damaged, os.path.basename(os.path.realpath(source)))
-
-
-def _draft(source, name, started_ns, result, complete):
-    counts = (('files', result.files), ('bytes', result.bytes), ('skipped', result.skipped))
-    return snapshot.Snapshot(
-        [
-            ('root', result.root),
-            snapshot.quoted('name', os.fsencode(name)),
-            snapshot.quoted('source', os.path.realpath(source)),
-            snapshot.quoted('host', os.fsencode(os.uname().nodename)),
-            ('started', snapshot.format_time(started_ns)),
-            ('finished', snapshot.format_time(time.time_ns())),
-            *((word, str(number)) for word, number in counts),
-            ('changed', str(result.changed)),
-            ('damaged', str(result.damaged)),
-            ('complete', complete),
-            *(('mount', line) for line in result.mounts),
-            *(('drive', line) for line in result.drives),
-            ('features', ' '.join(['mode owner time link device hl', *result.features])),
-        ]
-    )
