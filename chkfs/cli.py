@@ -15,7 +15,7 @@ import sys
 import time
 
 import chkfs
-from chkfs import errors, quote, store
+from chkfs import errors, number, quote, store
 
 COMMANDS = (
     'init', 'hash-object', 'cat-object', 'write-tree', 'mktree', 'ls-tree', 'checkout-tree', 'apply-metadata',
@@ -173,11 +173,13 @@ class Progress:
             return
         if self._bar is not None:
             self._next = now + 0.1
-            self._bar.set_description(f'{done.files} files, {_shorten(quote.readable(path))}', refresh=False)
+            files = number.of(done.files, 'file')
+            self._bar.set_description(f'{files}, {_shorten(quote.readable(path))}', refresh=False)
             self._bar.update(done.bytes - self._bar.n)
         elif self._next:
             self._next = now + self.SECONDS_BETWEEN_LINES
-            say(f'{done.files} files, {done.bytes} bytes, {now - self._started:.0f} s: {quote.readable(path)}')
+            counts = f'{number.of(done.files, "file")}, {number.of(done.bytes, "byte")}'
+            say(f'{counts}, {now - self._started:.0f} s: {quote.readable(path)}')
         else:
             self._next = now + self.SECONDS_BETWEEN_LINES
 
@@ -218,9 +220,9 @@ def _allow_descriptors() -> None:
 
 def _on_interrupts(handler) -> None:
     """Who is told of signals that end us.  One that was ignored at the start (nohup) stays so."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, handler)
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) != signal.SIG_IGN:
+            signal.signal(each, handler)
 
 
 def _interrupt(number, frame):

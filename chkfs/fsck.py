@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from chkfs import codec, errors, pack, piecelist, publish, quote, refs, salvage, snapshot, store, tree, walk
+from chkfs import codec, errors, number, pack, piecelist, publish, quote, refs, salvage, snapshot, store, tree, walk
 from chkfs import key as keys
 from chkfs.objects import LIST_SUFFIX, SUFFIXES
 from chkfs.writer import LISTED_ABOVE
@@ -412,7 +412,7 @@ class Fsck:
             with publish.Run(self._store.root) as run:
                 run.write('index', pack.format_index(places))
                 run.publish([('index', index)])
-            yield f'{index}: rebuilt, {len(places)} objects'
+            yield f'{index}: rebuilt, {number.of(len(places), "object")}'
 
     def _set_aside(self) -> Iterator[str]:
         """Damaged files of their own."""

@@ -1,4 +1,4 @@
-"""Numbers in stored text: plain ASCII digits, and nothing else of what int() would take."""
+"""Numbers in stored text: plain ASCII digits, and nothing else of what int() would take; and numbers of things."""
 
 from chkfs import errors
 
@@ -11,3 +11,8 @@ def parse(text: str, base: int = 10) -> int:
     if not text or len(text) > _LONGEST or not _DIGITS[base].issuperset(text):
         raise errors.Damaged(f'not a number: {text[:80]!r}')
     return int(text, base)
+
+
+def of(count: int, one: str, many: str = '') -> str:
+    """A number of things as people say it: 1 file, 2 files.  many: where that is not one and an s."""
+    return f'{count} {one if count == 1 else many or one + "s"}'

@@ -240,7 +240,7 @@ test_expect_success 'a note when the source of a name changes, and none when it 
 '
 test_expect_success 'a single file is a source as well' '
 	chkfs-backup src/sub/deeper/text >out 2>err
-	grep -q "^text: 1 files, 700000 bytes, 0 skipped" err
+	grep -q "^text: 1 file, 700000 bytes, 0 skipped" err
 	chkfs-restore -q text text.back
 	cmp src/sub/deeper/text text.back
 	[ "$(stat -c "%a %y" text.back)" = "$(stat -c "%a %y" src/sub/deeper/text)" ]

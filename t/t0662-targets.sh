@@ -131,7 +131,7 @@ test_expect_success 'exFAT: --on-collision=fail writes nothing, and names the fi
 test_expect_success 'exFAT: what one file, or applying the list, cannot have set there is said, too' '
 	[ -s names ] || skip "there is no exFAT here"
 	test_expect_code 3 chkfs-restore -q src:plain exfat/plain 2>err
-	grep -q "mode could not be set 1 times" err
+	grep -q "mode could not be set 1 time " err
 	grep -q "^\. type=file .*missing:mode" exfat/plain.chkfs-missing.mtree
 	test_expect_code 3 chkfs-apply-metadata -q exfat/plain.chkfs-missing.mtree exfat/plain 2>err
 	grep -q "mode not set: " err

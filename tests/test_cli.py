@@ -465,7 +465,7 @@ def test_a_partial_restore_says_so_by_its_status(main, made, tmp_path):
     found = main('mktree', '--missing', given=line)[1].decode().strip()
     status, _, err = main('checkout-tree', found, tmp_path / 'out')
     assert status == errors.PARTIAL
-    assert "'gone' not restored" in err and '1 entries were not restored' in err
+    assert "'gone' not restored" in err and '1 entry was not restored' in err
 
 
 def test_init_where_there_is_a_store_changes_nothing(main, made, store):

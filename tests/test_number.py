@@ -1,4 +1,4 @@
-"""number: plain ASCII digits, and nothing else that int() would take."""
+"""number: plain ASCII digits, and nothing else that int() would take; one thing is no two."""
 
 import pytest
 from hypothesis import given
@@ -34,3 +34,9 @@ def test_any_text_raises_only_damaged(text):
             assert number.parse(text, base) >= 0
         except errors.Damaged:
             pass
+
+
+@pytest.mark.parametrize('count, said', [(0, '0 files'), (1, '1 file'), (2, '2 files'), (11, '11 files')])
+def test_one_thing_is_said_as_one(count, said):
+    assert number.of(count, 'file') == said
+    assert number.of(count, 'entry was', 'entries were') == f'{count} {"entry was" if count == 1 else "entries were"}'

@@ -2,7 +2,7 @@
 
 import os
 
-from chkfs import apply, cli, errors, missing, ownership
+from chkfs import apply, cli, errors, missing, number, ownership
 from chkfs.maker import Maker
 
 USAGE = 'chkfs-apply-metadata [-q] [--owner WHOSE] FILE DEST'
@@ -21,9 +21,9 @@ def run(args):
     work = apply.Apply(Maker(_Objects(args), owners=owners), report)
     work.run(missing.entries(os.fsencode(args.file)), os.fsencode(args.destination))
     if work.problems:
-        report(f'{work.problems} things could not be set')
+        report(f'{number.of(work.problems, "thing")} could not be set')
     if not args.quiet:
-        cli.say(f'{work.entries} entries')
+        cli.say(number.of(work.entries, 'entry', 'entries'))
     return errors.PARTIAL if work.problems else errors.DONE
 
 

@@ -3,7 +3,20 @@
 import os
 import shlex
 
-from chkfs import allocation, checkout, cli, destination, errors, fitting, missing, naming, ownership, quote, revision
+from chkfs import (
+    allocation,
+    checkout,
+    cli,
+    destination,
+    errors,
+    fitting,
+    missing,
+    naming,
+    number,
+    ownership,
+    quote,
+    revision,
+)
 
 USAGE = """chkfs-checkout-tree [-qv] [--missing FILE] [--recursion HOW] [--on-collision HOW]
                            [--name-encoding FROM:TO] [--owner WHOSE] [--reflink] TREEISH[:PATH] DEST"""
@@ -50,19 +63,23 @@ def run(args):
         progress.close()
         lacking.close()
     for kind, count in sorted(work.unset.items()):
-        report(f'{kind} could not be set {count} times{"" if args.verbose else " (-v lists them)"}')
+        report(f'{kind} could not be set {number.of(count, "time")}{"" if args.verbose else " (-v lists them)"}')
     if work.left_out:
-        kinds = ', '.join(f'{kind} (of {count} entries)' for kind, count in sorted(work.left_out.items()))
+        kinds = ', '.join(
+            f'{kind} (of {number.of(count, "entry", "entries")})' for kind, count in sorted(work.left_out.items())
+        )
         report(f'what the target has no place for stays in the store: {kinds}')
     if work.missing:
-        report(f'{work.missing} entries were not restored')
+        report(f'{number.of(work.missing, "entry was", "entries were")} not restored')
     if work.damaged:
-        report(f'{work.damaged} files are damaged: they could not be read wholly when they were stored')
+        one = 'file is damaged: it could not be read wholly when it was stored'
+        report(number.of(work.damaged, one, 'files are damaged: they could not be read wholly when they were stored'))
     _say_what_is_missing(lacking, path, _applying(args), report)
     if work.binds and not args.quiet:
-        cli.say(f'{len(work.binds)} directories are bind mounts: umount -R before you remove them')
+        one = 'directory is a bind mount: umount -R before you remove it'
+        cli.say(number.of(len(work.binds), one, 'directories are bind mounts: umount -R before you remove them'))
     if not args.quiet:
-        cli.say(f'{work.files} files, {work.bytes} bytes restored')
+        cli.say(f'{number.of(work.files, "file")}, {number.of(work.bytes, "byte")} restored')
     return errors.PARTIAL if work.missing or work.damaged or work.unset else errors.DONE
 
 

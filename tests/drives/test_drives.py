@@ -14,7 +14,7 @@ each_drive = pytest.mark.parametrize('journey', drives.DRIVES, ids=lambda drive:
 @each_drive
 def test_everything_is_read(journey):
     assert journey.first.status == errors.DONE, journey.first.errors
-    assert re.fullmatch(r'drive: \d+ files, \d+ bytes, 0 skipped\n', journey.first.errors)
+    assert re.fullmatch(r'drive: \d+ files?, \d+ bytes?, 0 skipped\n', journey.first.errors)
 
 
 @each_drive
@@ -23,7 +23,7 @@ def test_everything_that_ext4_takes_is_set(journey):
     said = [line for line in journey.restored.errors.splitlines()[:-1] if 'the target has no place for' not in line]
     if journey.drive.name == 'btrfs':
         assert journey.restored.status == errors.PARTIAL
-        assert said[0] == 'chkfs-restore: flags could not be set 1 times (-v lists them)'
+        assert said[0] == 'chkfs-restore: flags could not be set 1 time (-v lists them)'
     else:
         assert journey.restored.status == errors.DONE, journey.restored.errors
         assert said == []
