@@ -34,7 +34,7 @@ LAYERS = [
     ['store'],
     ['fsck', 'repack'],
     ['revision'],
-    ['backup'],
+    ['run'],
     ['cli'],
     ['cmd.*'],
 ]

@@ -2,7 +2,8 @@
 
 import os
 
-from chkfs import allocation, backup, cli, errors, exclude, ingest, refs, tree
+from chkfs import allocation, cli, errors, exclude, ingest, refs, tree
+from chkfs.run import Backup
 
 USAGE = (
     'chkfs-write-tree [-qvx] [--root | --draft] [-n NAME] [--checkpoints]\n'
@@ -53,7 +54,7 @@ def run(args):
     allocation.keep_freed()
     report, progress = cli.reporter(args), cli.Progress(args)
     note = (lambda line: None) if args.quiet else report
-    work = backup.Backup(store, os.fsencode(args.directory), name, args.checkpoints)
+    work = Backup(store, os.fsencode(args.directory), name, args.checkpoints)
     try:
         result = work.run(settings, report, note, progress)
     except errors.Interrupted:

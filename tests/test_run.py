@@ -1,10 +1,11 @@
-"""backup: a run from what dead ones left to the draft of a snapshot."""
+"""run: one backup, from what dead ones left to the draft of a snapshot."""
 
 import os
 
 import pytest
 
-from chkfs import backup, ingest, snapshot, writer
+from chkfs import ingest, snapshot, writer
+from chkfs.run import Backup
 
 
 @pytest.fixture
@@ -12,7 +13,7 @@ def run(store):
     """run(source, name='here', has_checkpoints=False) gives the Backup, its result, and what it noted."""
 
     def make(source, name='here', has_checkpoints=False):
-        work, notes = backup.Backup(store, source, name, has_checkpoints), []
+        work, notes = Backup(store, source, name, has_checkpoints), []
         return work, work.run(ingest.Options(), note=notes.append), notes
 
     return make
