@@ -15,7 +15,9 @@ import sys
 import time
 
 import chkfs
-from chkfs import errors, number, quote, store
+from chkfs import errors
+from chkfs.storage import store
+from chkfs.text import number, quote
 
 COMMANDS = (
     'init', 'hash-object', 'cat-object', 'write-tree', 'mktree', 'ls-tree', 'checkout-tree', 'apply-metadata',

@@ -8,8 +8,10 @@ import time
 import pytest
 from hypothesis import settings
 
-from chkfs import earlier, ingest, publish, tree, walk
-from chkfs import store as stores
+from chkfs.backup import earlier, ingest
+from chkfs.storage import publish, walk
+from chkfs.storage import store as stores
+from chkfs.text import tree
 
 # Examples are the same in every run; HYPOTHESIS_PROFILE=hunt looks further, at random, and fuzz (make fuzz) by rounds.
 settings.register_profile('same', deadline=None, derandomize=True, database=None)

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from chkfs import again, mounts
+from chkfs.backup import again
+from chkfs.system import mounts
 
 LOCAL = mounts.Filesystem('ext4', '/dev/x', 'rw', '', b'/', b'/', 'ext4:x', 20_000_000, True, True)
 VAGUE = LOCAL._replace(type='fuse', has_unique_inodes=False)

@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import resource, sys
-from chkfs import allocation
+from chkfs.system import allocation
 if sys.argv[1] == 'kept':
     allocation.keep_freed()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

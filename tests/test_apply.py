@@ -5,7 +5,9 @@ import stat
 
 import pytest
 
-from chkfs import apply, checkout, destination, errors, key, maker, missing, tree
+from chkfs import errors
+from chkfs.restore import apply, checkout, destination, maker, missing
+from chkfs.text import key, tree
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')
 TIME = 10**18

@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from chkfs import batches, crew, key, maker
+from chkfs.restore import batches, maker
+from chkfs.system import crew
+from chkfs.text import key
 
 FILE = './{} type=file mode=0600 size=4 sha256digest=' + key.of(b'data')
 

@@ -4,7 +4,10 @@ import os
 
 import pytest
 
-from chkfs import cache, checkout, chunker, ingest, objects, pack, quote, tree, writer
+from chkfs.backup import ingest
+from chkfs.restore import checkout
+from chkfs.storage import cache, chunker, objects, pack, writer
+from chkfs.text import quote, tree
 
 FILES = 2000
 KEY = 'ab' * 32

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chkfs import cache, key, pack
-from chkfs.objects import Objects
+from chkfs.storage import cache, pack
+from chkfs.storage.objects import Objects
+from chkfs.text import key
 
 PACK_A, PACK_B = f'pack-{"a" * 64}.tar.gz', f'pack-{"b" * 64}.tar.gz'
 KEYS = [key.of(b'%d' % number) for number in range(4)]

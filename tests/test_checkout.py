@@ -14,9 +14,12 @@ import subprocess
 
 import pytest
 
-from chkfs import batches, checkout, errors, flags, holes, key, maker, mounts, ranges, reflink, tree
-from chkfs import store as stores
-from chkfs import target as targets
+from chkfs import errors
+from chkfs.restore import batches, checkout, maker
+from chkfs.restore import target as targets
+from chkfs.storage import store as stores
+from chkfs.system import flags, holes, mounts, reflink
+from chkfs.text import key, ranges, tree
 
 OLD = 10**18
 KEY = 'ab' * 32

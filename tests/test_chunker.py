@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chkfs import chunker, errors
+from chkfs import errors
+from chkfs.storage import chunker
 
 SMALL = chunker.Parameters(1024, 4096, 16384, 1)
 DATA = hashlib.shake_128(b'chkfs golden').digest(24 << 20)

@@ -3,7 +3,8 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chkfs import claims, key
+from chkfs.storage import claims
+from chkfs.text import key
 
 
 @given(st.lists(st.binary(max_size=2)))

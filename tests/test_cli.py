@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chkfs
-from chkfs import cli, errors, key, snapshot, tree, writer
-from chkfs import store as stores
+from chkfs import cli, errors
+from chkfs.storage import store as stores
+from chkfs.storage import writer
+from chkfs.text import key, snapshot, tree
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(chkfs.__file__)))
 MODULES = {name: importlib.import_module('chkfs.cmd.' + name.replace('-', '_')) for name in cli.COMMANDS}

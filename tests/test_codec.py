@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal import igzip_lib
 
-from chkfs import codec, errors
+from chkfs import errors
+from chkfs.storage import codec
 
 NAMES = tuple(codec.SUFFIXES)
 COMPRESSED = tuple(name for name in NAMES if name != 'none')

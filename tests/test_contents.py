@@ -5,7 +5,9 @@ import os
 
 import pytest
 
-from chkfs import contents, holes, key, ranges
+from chkfs.backup import contents
+from chkfs.system import holes
+from chkfs.text import key, ranges
 
 MIB = 1 << 20
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from chkfs import crew, errors
+from chkfs import errors
+from chkfs.system import crew
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from chkfs.descent import Descent, open_below
+from chkfs.system.descent import Descent, open_below
 
 DEPTH = 300
 

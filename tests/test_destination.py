@@ -5,7 +5,8 @@ import stat
 
 import pytest
 
-from chkfs import destination, errors, target
+from chkfs import errors
+from chkfs.restore import destination, target
 
 
 @pytest.fixture

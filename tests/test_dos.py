@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from chkfs import dos
+from chkfs.system import dos
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from chkfs import drive
+from chkfs.system import drive
 
 
 @pytest.fixture

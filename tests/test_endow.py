@@ -6,7 +6,10 @@ import struct
 
 import pytest
 
-from chkfs import dos, endow, errors, flags, key, tree, xattrs
+from chkfs import errors
+from chkfs.restore import endow
+from chkfs.system import dos, flags, xattrs
+from chkfs.text import key, tree
 
 KEY = key.of(b'long value')
 READ = {KEY: b'long value'}.__getitem__

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from chkfs import errors, exclude
+from chkfs import errors
+from chkfs.backup import exclude
 
 SIGNATURE = b'Signature: 8a477f597d28d172789f06886806bc55'
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chkfs import fitting, naming, tree
+from chkfs.restore import fitting, naming
+from chkfs.text import tree
 
 
 def digits(name, count=8):

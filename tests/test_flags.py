@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from chkfs import flags
+from chkfs.system import flags
 
 
 @pytest.fixture

@@ -8,8 +8,10 @@ import sqlite3
 
 import pytest
 
-from chkfs import errors, fsck, key, pack, piecelist, publish, snapshot, tree
-from chkfs import store as stores
+from chkfs import errors
+from chkfs.storage import fsck, pack, publish
+from chkfs.storage import store as stores
+from chkfs.text import key, piecelist, snapshot, tree
 
 MEDIUM = hashlib.shake_128(b'medium').digest(300 << 10)
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chkfs import holes, ranges
+from chkfs.system import holes
+from chkfs.text import ranges
 
 BLOCK = 64 << 10  # no filesystem has larger ones
 

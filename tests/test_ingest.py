@@ -12,10 +12,14 @@ import time
 
 import pytest
 
-from chkfs import cache, crew, dos, errors, exclude, jobs, key, level, metadata, mounts, tree
-from chkfs import ingest as ingests
-from chkfs import store as stores
-from chkfs import writer as writers
+from chkfs import errors
+from chkfs.backup import exclude, jobs, level
+from chkfs.backup import ingest as ingests
+from chkfs.storage import cache
+from chkfs.storage import store as stores
+from chkfs.storage import writer as writers
+from chkfs.system import crew, dos, metadata, mounts
+from chkfs.text import key, tree
 
 OLD = 10**18  # ns: some day in 2001
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason='needs root')

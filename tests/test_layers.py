@@ -7,42 +7,43 @@ import pytest
 
 import chkfs
 
-# bottom first
+# bottom first: the package of a row, and its modules
 LAYERS = [
-    ['errors', 'allocation', 'statx', 'xattrs', 'flags', 'dos'],
-    ['key', 'quote', 'number', 'ntfs'],
-    ['tree', 'piecelist', 'ranges', 'naming'],
-    ['snapshot', 'missing', 'ownership'],
-    ['publish', 'codec', 'chunker', 'descent', 'metadata', 'endow', 'drive', 'exclude', 'crew', 'claims', 'patience'],
-    ['pack', 'rescue', 'holes', 'mounts', 'watch', 'reflink'],
-    ['target'],
-    ['fitting', 'destination'],
-    ['cache', 'again'],
-    ['objects'],
-    ['writer'],
-    ['scan', 'walk', 'salvage'],
-    ['contents', 'listing'],
-    ['earlier'],
-    ['reader', 'survey', 'maker', 'account', 'level'],
-    ['source', 'memory', 'worker', 'batches'],
-    ['lines'],
-    ['outcomes', 'unfinished'],
-    ['jobs'],
-    ['ingest', 'checkout'],
-    ['apply'],
-    ['refs'],
-    ['store'],
-    ['fsck', 'repack'],
-    ['revision'],
-    ['run'],
-    ['cli'],
-    ['cmd.*'],
+    ('', ['errors']),
+    ('text', ['key', 'quote', 'number']),
+    ('text', ['tree', 'piecelist', 'ranges']),
+    ('text', ['snapshot']),
+    ('system', ['allocation', 'statx', 'xattrs', 'flags', 'dos', 'drive', 'holes']),
+    ('system', ['descent', 'patience', 'watch', 'crew', 'reflink']),
+    ('system', ['ntfs', 'mounts']),
+    ('system', ['metadata']),
+    ('storage', ['publish', 'codec', 'chunker', 'claims']),
+    ('storage', ['pack', 'refs']),
+    ('storage', ['cache']),
+    ('storage', ['objects']),
+    ('storage', ['writer', 'walk']),
+    ('storage', ['salvage', 'store', 'listing']),
+    ('storage', ['fsck', 'repack', 'revision']),
+    ('backup', ['scan', 'account', 'again', 'exclude', 'rescue']),
+    ('backup', ['level', 'contents']),
+    ('backup', ['source', 'memory', 'earlier', 'reader']),
+    ('backup', ['lines', 'worker']),
+    ('backup', ['outcomes', 'unfinished']),
+    ('backup', ['jobs']),
+    ('backup', ['ingest']),
+    ('backup', ['run']),
+    ('restore', ['target', 'naming', 'missing', 'ownership', 'endow']),
+    ('restore', ['destination', 'maker', 'fitting']),
+    ('restore', ['batches', 'survey', 'apply']),
+    ('restore', ['checkout']),
+    ('', ['cli']),
+    ('cmd', ['*']),
 ]
 TOP = os.path.dirname(os.path.abspath(chkfs.__file__))
 
 
 def find_modules():
-    """Name below chkfs ('tree', 'cmd.init') to path, without the packages' __init__."""
+    """Name below chkfs ('cli', 'text.tree') to path, without the packages' __init__."""
     found = {}
     for directory, below, names in os.walk(TOP):
         below[:] = set(below) - {'written'}  # what init writes into a store: no part of the program
@@ -57,14 +58,14 @@ MODULES = find_modules()
 
 
 def row_of(module):
-    name = 'cmd.*' if module.startswith('cmd.') else module
-    rows = [number for number, row in enumerate(LAYERS) if name in row]
+    package, _, name = module.rpartition('.')
+    rows = [number for number, row in enumerate(LAYERS) if row[0] == package and (name in row[1] or row[1] == ['*'])]
     assert len(rows) == 1, f'{module} is not in the table once'
     return rows[0]
 
 
 def imports(source):
-    """Modules of chkfs that a source imports, at whatever depth: ('tree', ...); '' for chkfs itself."""
+    """Modules of chkfs that a source imports, at whatever depth: ('text.tree', ...); '' for chkfs itself."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -79,7 +80,7 @@ def imports(source):
 
 
 def _module_of(package, name):
-    """from chkfs.cmd import init means a module, from chkfs.cache import ScanCache a name in one."""
+    """from chkfs.cmd import init means a module, from chkfs.storage.cache import ScanCache a name in one."""
     return f'{package}.{name}' if f'{package}.{name}' in MODULES else package
 
 
@@ -87,12 +88,13 @@ def _module_of(package, name):
     'source, expected',
     [
         ('import chkfs', ['']),
-        ('import chkfs.tree', ['tree']),
-        ('from chkfs import tree, errors as e', ['tree', 'errors']),
-        ('from chkfs.cache import ScanCache', ['cache']),
+        ('import chkfs.text.tree', ['text.tree']),
+        ('from chkfs import cli, errors as e', ['cli', 'errors']),
+        ('from chkfs.text import tree, key as k', ['text.tree', 'text.key']),
+        ('from chkfs.storage.cache import ScanCache', ['storage.cache']),
         ('from chkfs.cmd import init', ['cmd.init']),
         ('import chkfs.cmd.init as x', ['cmd.init']),
-        ('def f():\n    from chkfs import store', ['store']),
+        ('def f():\n    from chkfs.storage import store', ['storage.store']),
         ('import os, re\nfrom chkfsx import tree', []),
     ],
 )
@@ -101,7 +103,7 @@ def test_every_form_of_import_is_seen(source, expected):
 
 
 def test_every_module_is_in_the_table_and_every_name_in_the_table_is_a_module():
-    in_table = {name for row in LAYERS for name in row if name != 'cmd.*'}
+    in_table = {f'{package}.{name}'.removeprefix('.') for package, names in LAYERS for name in names} - {'cmd.*'}
     assert in_table == {module for module in MODULES if not module.startswith('cmd.')}
     assert any(module.startswith('cmd.') for module in MODULES)
 
@@ -114,8 +116,16 @@ def test_a_module_imports_only_from_rows_below(module):
     assert wrong == []
 
 
-def test_the_package_itself_imports_nothing():
-    for package in ('', 'cmd'):
+def test_backup_and_restore_know_nothing_of_each_other():
+    for here, there in (('backup', 'restore'), ('restore', 'backup')):
+        for module, path in MODULES.items():
+            if module.startswith(here + '.'):
+                with open(path) as file:
+                    assert [name for name in imports(file.read()) if name.partition('.')[0] == there] == [], module
+
+
+def test_the_packages_themselves_import_nothing():
+    for package in {package for package, _ in LAYERS}:
         with open(os.path.join(TOP, package, '__init__.py')) as file:
             assert list(imports(file.read())) == []
 
@@ -151,10 +161,10 @@ def test_only_publish_renames_and_syncs():
         }
         found = used & {'os.rename', 'os.replace', 'os.fsync', 'os.fdatasync', 'os.sync', 'os.link', 'shutil.move'}
         allowed = {
-            'publish': {'os.rename', 'os.fsync'},
-            'checkout': {'os.link'},
-            'target': {'os.link'},
-            'apply': {'os.link', 'os.rename'},  # in a directory that was restored
+            'storage.publish': {'os.rename', 'os.fsync'},
+            'restore.checkout': {'os.link'},
+            'restore.target': {'os.link'},
+            'restore.apply': {'os.link', 'os.rename'},  # in a directory that was restored
         }
         assert found <= allowed.get(module, set()), module
 
@@ -167,10 +177,10 @@ def test_only_publish_removes_files_of_a_store():
         used = {name for name in ('os.unlink', 'os.remove(', 'os.rmdir', 'os.truncate', 'rmtree') if name in source}
         both = {'os.unlink', 'os.rmdir'}
         allowed = {
-            'publish': both,
-            'cache': {'os.unlink'},
-            'maker': {'os.unlink'},
-            'destination': {'os.rmdir'},
-            'target': both,
+            'storage.publish': both,
+            'storage.cache': {'os.unlink'},
+            'restore.maker': {'os.unlink'},
+            'restore.destination': {'os.rmdir'},
+            'restore.target': both,
         }
         assert used <= allowed.get(module, set()), module

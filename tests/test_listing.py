@@ -4,7 +4,9 @@ import time
 
 import pytest
 
-from chkfs import errors, listing, tree
+from chkfs import errors
+from chkfs.storage import listing
+from chkfs.text import tree
 
 AGAIN = './again type=dir mode=0755 tags=again:dir\\040one'
 

@@ -7,7 +7,8 @@ import stat
 
 import pytest
 
-from chkfs import flags, key, metadata, statx, tree, xattrs
+from chkfs.system import flags, metadata, statx, xattrs
+from chkfs.text import key, tree
 
 
 def test_every_file_type_has_a_kind():

@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from chkfs import errors, missing, tree
+from chkfs import errors
+from chkfs.restore import missing
+from chkfs.text import tree
 
 LINE = './b type=file mode=0644 size=1 sha256digest=' + 'ab' * 32
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from chkfs import drive, mounts
+from chkfs.system import drive, mounts
 
 LINE = '36 35 98:0 {root} {point} {options} shared:1 - {type} {source} {super}\n'
 

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chkfs import errors, naming, quote
+from chkfs import errors
+from chkfs.restore import naming
+from chkfs.text import quote
 
 NFC = 'Grüße'.encode()
 NFD = unicodedata.normalize('NFD', 'Grüße').encode()

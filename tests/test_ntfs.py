@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from chkfs import ntfs, xattrs
+from chkfs.system import ntfs, xattrs
 
 CREATED_NS = 1_234_567_890_123_456_700
 TIMES = struct.pack('=4Q', *[CREATED_NS // 100 + 116_444_736_000_000_000 + number for number in range(4)])

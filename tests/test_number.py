@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chkfs import errors, number
+from chkfs import errors
+from chkfs.text import number
 
 
 @given(st.integers(0, 10**23))

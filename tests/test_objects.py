@@ -15,8 +15,10 @@ from concurrent import futures
 
 import pytest
 
-from chkfs import cache, codec, errors, key, pack, piecelist, publish, store
-from chkfs.objects import DEEPEST_LIST, Objects, _entries
+from chkfs import errors
+from chkfs.storage import cache, codec, pack, publish, store
+from chkfs.storage.objects import DEEPEST_LIST, Objects, _entries
+from chkfs.text import key, piecelist
 
 KIB, MIB = 1 << 10, 1 << 20
 CODECS = tuple(codec.SUFFIXES)
@@ -269,7 +271,7 @@ def test_files_that_vanish_while_they_are_listed_are_passed_over(store, put, mon
             yield Vanished(entry)
 
     counts = store.objects.count()
-    monkeypatch.setattr('chkfs.objects._entries', list_twice)
+    monkeypatch.setattr('chkfs.storage.objects._entries', list_twice)
     assert store.objects.count() == counts
     assert fresh(store).read('blob', found) == b'packed'
 
@@ -533,7 +535,7 @@ def test_no_byte_comes_twice_when_the_disk_fails_in_the_middle(store, monkeypatc
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return self.file.read(*size)
 
-    from chkfs import objects
+    from chkfs.storage import objects
 
     monkeypatch.setattr(objects, 'open', Failing, raising=False)
     taken, is_whole = in_pieces(store.objects, found)
@@ -704,7 +706,7 @@ def test_deleting_the_cache_changes_nothing(full, tmp_path):
 @pytest.mark.parametrize('how', ['damaged', 'unreadable'])
 def test_a_pack_that_was_mended_is_read_again(store, put, monkeypatch, how):
     """Say from a mirror: under the same name, so of the same size."""
-    from chkfs import store as stores
+    from chkfs.storage import store as stores
 
     found = put(store, 'blob', b'was damaged for a while')
     for path in indexes(store):
@@ -725,7 +727,7 @@ def test_a_pack_that_was_mended_is_read_again(store, put, monkeypatch, how):
 
 @pytest.mark.parametrize('change', ['offset = offset + 1', 'length = 1', 'type = 1 - type'])
 def test_a_cache_that_is_wrong_changes_no_answer(store, put, change):
-    from chkfs import store as stores
+    from chkfs.storage import store as stores
 
     found = put(store, 'blob', b'where am I?')
     with sqlite3.connect(os.path.join(os.fsdecode(store._caches), 'objects.sqlite')) as database:

@@ -6,7 +6,9 @@ import pwd
 
 import pytest
 
-from chkfs import errors, ownership, tree
+from chkfs import errors
+from chkfs.restore import ownership
+from chkfs.text import tree
 
 NOBODY_ELSE = -1
 

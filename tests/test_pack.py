@@ -14,7 +14,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chkfs import codec, errors, key, pack
+from chkfs import errors
+from chkfs.storage import codec, pack
+from chkfs.text import key
 
 CODECS = tuple(codec.SUFFIXES)
 SMALL = [b'object %d' % number for number in range(20)]

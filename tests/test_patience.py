@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from chkfs import patience
+from chkfs.system import patience
 
 
 def test_answers_and_errors_come_through(tmp_path):

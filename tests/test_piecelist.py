@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chkfs import errors, key, piecelist
+from chkfs import errors
+from chkfs.text import key, piecelist
 
 KEY = 'ef' * 32
 pairs = st.tuples(st.binary(max_size=3).map(key.of), st.integers(0, 2**70))

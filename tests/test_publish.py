@@ -7,7 +7,8 @@ import stat
 
 import pytest
 
-from chkfs import errors, publish
+from chkfs import errors
+from chkfs.storage import publish
 
 WAYS_OUT = {
     errno.ENOSPC: 'make room',

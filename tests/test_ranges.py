@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chkfs import errors, ranges
+from chkfs import errors
+from chkfs.text import ranges
 
 SETS = st.sets(st.integers(0, 40))
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chkfs import errors, publish, refs
+from chkfs import errors
+from chkfs.storage import publish, refs
 
 ONE, TWO, THREE = '1' * 64, '2' * 64, '3' * 64
 NAME = 'refs/backups/photos'
@@ -409,7 +410,9 @@ def test_a_long_name_works_or_is_an_error(made, name):
 
 WORKER = """
 import sys
-from chkfs import errors, key, refs
+from chkfs import errors
+from chkfs.storage import refs
+from chkfs.text import key
 made, name, number = refs.Refs(sys.argv[1].encode()), sys.argv[2], int(sys.argv[3])
 for step in range(25):
     new = key.of(b'%d %d' % (number, step))
@@ -438,7 +441,7 @@ def test_updates_from_several_processes_lose_no_line_of_the_log(made, root):
 
 def test_of_several_that_expect_the_same_old_value_one_wins(made, root):
     script = (
-        'import sys\nfrom chkfs import errors, key, refs\n'
+        'import sys\nfrom chkfs import errors\nfrom chkfs.storage import refs\nfrom chkfs.text import key\n'
         'try:\n refs.Refs(sys.argv[1].encode()).update(sys.argv[2], key.of(sys.argv[3].encode()), "")\n'
         'except errors.Conflict:\n sys.exit(1)\n'
     )

@@ -13,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chkfs import cache, codec, errors, fsck, objects, pack, piecelist, publish, repack, salvage
-from chkfs import key as keys
-from chkfs import store as stores
+from chkfs import errors
+from chkfs.storage import cache, codec, fsck, objects, pack, publish, repack, salvage
+from chkfs.storage import store as stores
+from chkfs.text import key as keys
+from chkfs.text import piecelist
 
 KIB, MIB = 1 << 10, 1 << 20
 CODECS = tuple(codec.SUFFIXES)

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chkfs import chunker, ranges, rescue
+from chkfs.backup import rescue
+from chkfs.storage import chunker
+from chkfs.text import ranges
 
 SECTOR, PAGE, MIB = 512, 4096, 1 << 20
 

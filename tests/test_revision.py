@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from chkfs import errors, key, revision, snapshot, tree
+from chkfs import errors
+from chkfs.storage import revision
+from chkfs.text import key, snapshot, tree
 
 
 class Made:

@@ -4,8 +4,10 @@ import os
 
 import pytest
 
-from chkfs import ingest, snapshot, writer
-from chkfs.run import Backup
+from chkfs.backup import ingest
+from chkfs.backup.run import Backup
+from chkfs.storage import writer
+from chkfs.text import snapshot
 
 
 @pytest.fixture

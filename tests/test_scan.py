@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chkfs import metadata, mounts, scan
+from chkfs.backup import scan
+from chkfs.system import metadata, mounts
 
 EXT4 = mounts.Filesystem('ext4', '/dev/x', 'rw', '', b'/', b'/', 'ext4:x', 20_000_000, True, True)
 FAT = EXT4._replace(type='vfat', has_stable_inodes=False, has_true_ctime=False)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from chkfs import errors, quote, snapshot
+from chkfs import errors
+from chkfs.text import quote, snapshot
 
 KEY = 'cd' * 32
 ROOT = f'. type=dir mode=0755 uid=0 gid=0 uname=root gname=root time=1.000000000 tags=tree:{KEY}'

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chkfs import codec, errors, publish
-from chkfs import store as stores
+from chkfs import errors
+from chkfs.storage import codec, publish
+from chkfs.storage import store as stores
 
 
 @pytest.fixture

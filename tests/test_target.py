@@ -6,7 +6,8 @@ import stat
 
 import pytest
 
-from chkfs import mounts, target
+from chkfs.restore import target
+from chkfs.system import mounts
 
 
 @pytest.fixture

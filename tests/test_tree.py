@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chkfs import errors, quote, tree
+from chkfs import errors
+from chkfs.text import quote, tree
 
 KEY = 'ab' * 32
 FILE = f'type=file mode=0644 uid=0 gid=0 size=3 time=1.000000000 sha256digest={KEY}'

@@ -2,7 +2,9 @@
 
 import pytest
 
-from chkfs import errors, key, tree, walk
+from chkfs import errors
+from chkfs.storage import walk
+from chkfs.text import key, tree
 
 KEY = 'ab' * 32
 

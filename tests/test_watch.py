@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from chkfs import watch
+from chkfs.system import watch
 
 SECONDS = 0.4
 

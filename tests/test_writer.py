@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chkfs import chunker, codec, errors, key, pack, publish, store, tree
-from chkfs import writer as writers
+from chkfs import errors
+from chkfs.storage import chunker, codec, pack, publish, store
+from chkfs.storage import writer as writers
+from chkfs.text import key, tree
 
 KIB, MIB = 1 << 10, 1 << 20
 CODECS = tuple(codec.SUFFIXES)

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from chkfs import xattrs
+from chkfs.system import xattrs
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 import os
 
-from chkfs import apply, cli, errors, missing, number, ownership
-from chkfs.maker import Maker
+from chkfs import cli, errors
+from chkfs.restore import apply, missing, ownership
+from chkfs.restore.maker import Maker
+from chkfs.text import number
 
 USAGE = 'chkfs-apply-metadata [-q] [--owner WHOSE] FILE DEST'
 

@@ -1,7 +1,8 @@
 """chkfs-cat-object - print objects, or their types and sizes"""
 
-from chkfs import cli, errors, revision
-from chkfs.objects import WHOLE_BYTES
+from chkfs import cli, errors
+from chkfs.storage import revision
+from chkfs.storage.objects import WHOLE_BYTES
 
 USAGE = 'chkfs-cat-object [-z] {-t | -s | -e | -p} OBJECT\n       chkfs-cat-object [-z] {--batch | --batch-check}'
 

@@ -3,20 +3,11 @@
 import os
 import shlex
 
-from chkfs import (
-    allocation,
-    checkout,
-    cli,
-    destination,
-    errors,
-    fitting,
-    missing,
-    naming,
-    number,
-    ownership,
-    quote,
-    revision,
-)
+from chkfs import cli, errors
+from chkfs.restore import checkout, destination, fitting, missing, naming, ownership
+from chkfs.storage import revision
+from chkfs.system import allocation
+from chkfs.text import number, quote
 
 USAGE = """chkfs-checkout-tree [-qv] [--missing FILE] [--recursion HOW] [--on-collision HOW]
                            [--name-encoding FROM:TO] [--owner WHOSE] [--reflink] TREEISH[:PATH] DEST"""

@@ -4,7 +4,9 @@ import os
 import sys
 import time
 
-from chkfs import cli, errors, quote, revision, snapshot
+from chkfs import cli, errors
+from chkfs.storage import revision
+from chkfs.text import quote, snapshot
 
 USAGE = 'chkfs-commit-snapshot [-qu] [-p PARENT] [-m MESSAGE] [-n NAME] [TREEISH]'
 

@@ -3,7 +3,8 @@
 import re
 from fnmatch import fnmatchcase
 
-from chkfs import cli, errors, revision
+from chkfs import cli, errors
+from chkfs.storage import revision
 
 USAGE = 'chkfs-for-each-ref [-z] [--format FORMAT] [PATTERN ...]'
 _DEFAULT = '%(key) snapshot\t%(ref)'

@@ -2,7 +2,8 @@
 
 import json
 
-from chkfs import cli, errors, fsck, revision
+from chkfs import cli, errors
+from chkfs.storage import fsck, revision
 
 USAGE = 'chkfs-fsck [-qvz] [--full] [--since SNAPSHOT] [--repair] [--json]'
 

@@ -5,8 +5,9 @@ import hashlib
 import os
 import sys
 
-from chkfs import cli, errors, quote, snapshot, tree
-from chkfs import key as keys
+from chkfs import cli, errors
+from chkfs.text import key as keys
+from chkfs.text import quote, snapshot, tree
 
 USAGE = 'chkfs-hash-object [-w] [-z] [-t TYPE] [--stdin | --stdin-paths | FILE ...]'
 

@@ -2,7 +2,9 @@
 
 import os
 
-from chkfs import cli, codec, errors, quote, store
+from chkfs import cli, errors
+from chkfs.storage import codec, store
+from chkfs.text import quote
 
 USAGE = 'chkfs-init [--compression CODEC] [DIR]'
 

@@ -1,7 +1,7 @@
 """chkfs-list-objects - list all objects of a store"""
 
 from chkfs import cli, errors
-from chkfs import key as keys
+from chkfs.text import key as keys
 
 USAGE = 'chkfs-list-objects [-z] [--type TYPE] [--sizes]'
 

@@ -1,6 +1,9 @@
 """chkfs-ls-tree - list a tree"""
 
-from chkfs import cli, errors, listing, naming, quote, revision
+from chkfs import cli, errors
+from chkfs.restore import naming
+from chkfs.storage import listing, revision
+from chkfs.text import quote
 
 USAGE = 'chkfs-ls-tree [-rdlz] [--name-only | --human | --mtree] [--name-encoding ENCODING] TREEISH [PATH ...]'
 

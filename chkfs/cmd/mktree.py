@@ -2,7 +2,8 @@
 
 import sys
 
-from chkfs import cli, errors, quote, tree
+from chkfs import cli, errors
+from chkfs.text import quote, tree
 
 USAGE = 'chkfs-mktree [--missing]'
 

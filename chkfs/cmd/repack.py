@@ -2,7 +2,8 @@
 
 import argparse
 
-from chkfs import cli, errors, repack
+from chkfs import cli, errors
+from chkfs.storage import repack
 
 USAGE = 'chkfs-repack [-qv] [--compression CODEC] [--max-pack-size SIZE]'
 _UNITS = {'K': 1 << 10, 'M': 1 << 20, 'G': 1 << 30}

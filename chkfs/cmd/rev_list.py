@@ -3,7 +3,8 @@
 import argparse
 import heapq
 
-from chkfs import cli, errors, revision
+from chkfs import cli, errors
+from chkfs.storage import revision
 
 USAGE = 'chkfs-rev-list [-z] [-n NUMBER] [--all] [--parents] [SNAPSHOT ...]'
 

@@ -2,7 +2,8 @@
 
 import os
 
-from chkfs import cli, errors, refs, revision
+from chkfs import cli, errors
+from chkfs.storage import refs, revision
 
 USAGE = 'chkfs-rev-parse [-q] [--ref | --ref-name | --check-ref] NAME ...'
 

@@ -1,7 +1,8 @@
 """chkfs-update-ref - point a ref at a snapshot"""
 
-from chkfs import cli, errors, revision
-from chkfs import key as keys
+from chkfs import cli, errors
+from chkfs.storage import revision
+from chkfs.text import key as keys
 
 USAGE = 'chkfs-update-ref [-m REASON] REF NEW [OLD]'
 

@@ -2,8 +2,12 @@
 
 import os
 
-from chkfs import allocation, cli, errors, exclude, ingest, refs, tree
-from chkfs.run import Backup
+from chkfs import cli, errors
+from chkfs.backup import exclude, ingest
+from chkfs.backup.run import Backup
+from chkfs.storage import refs
+from chkfs.system import allocation
+from chkfs.text import tree
 
 USAGE = (
     'chkfs-write-tree [-qvx] [--root | --draft] [-n NAME] [--checkpoints]\n'

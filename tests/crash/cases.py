@@ -15,8 +15,10 @@ import sizes
 from operations import OPERATIONS
 
 import chkfs
-from chkfs import checkout, errors, fsck, revision
-from chkfs import store as stores
+from chkfs import errors
+from chkfs.restore import checkout
+from chkfs.storage import fsck, revision
+from chkfs.storage import store as stores
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(chkfs.__file__)))

@@ -20,10 +20,12 @@ from unittest import mock
 import cases
 import sizes
 
-from chkfs import cli, codec, jobs, pack, publish
-from chkfs import key as keys
-from chkfs import missing as unset
-from chkfs import store as stores
+from chkfs import cli
+from chkfs.backup import jobs
+from chkfs.restore import missing as unset
+from chkfs.storage import codec, pack, publish
+from chkfs.storage import store as stores
+from chkfs.text import key as keys
 
 WAYS = ('flip', 'truncate', 'empty', 'delete', 'zero', 'replace')
 SUBJECTS = ('src', 'other')

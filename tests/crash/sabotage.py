@@ -2,7 +2,7 @@
 
 import os
 
-from chkfs import publish
+from chkfs.storage import publish
 
 
 def rename_before_sync():

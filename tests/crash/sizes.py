@@ -5,7 +5,7 @@ import importlib
 import pkgutil
 import sys
 
-import chkfs.cmd
+import chkfs
 
 SMALLER = {
     'PACKED_BELOW': 4 << 10,
@@ -20,9 +20,8 @@ SMALLER = {
 @contextlib.contextmanager
 def smaller():
     """Wherever a module of chkfs has one of them, for as long as this lasts."""
-    for package in (chkfs, chkfs.cmd):
-        for found in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):
-            importlib.import_module(found.name)
+    for found in pkgutil.walk_packages(chkfs.__path__, 'chkfs.'):
+        importlib.import_module(found.name)
     before = []
     for name, value in SMALLER.items():
         having = [module for key, module in sys.modules.items() if key.startswith('chkfs') and name in vars(module)]

@@ -17,7 +17,8 @@ import damage
 import pytest
 from conftest import EVERY_STEP
 
-from chkfs import cli, codec
+from chkfs import cli
+from chkfs.storage import codec
 
 PLACES = [
     'config', 'README', 'ref', 'log of a ref', 'snapshot', 'file, plain', 'file, compressed', 'list, a file', 'pack',

@@ -2,7 +2,7 @@
 
 import threading
 
-from chkfs import publish
+from chkfs.storage import publish
 
 
 def test_nothing_is_being_published_when_workers_are_forked(store, monkeypatch):
@@ -10,7 +10,7 @@ def test_nothing_is_being_published_when_workers_are_forked(store, monkeypatch):
     never = threading.Event()
     with store.writer() as writer:
         writer.put('blob', b'data')
-        monkeypatch.setattr('chkfs.writer.CHECKPOINT_BYTES', 0)
+        monkeypatch.setattr('chkfs.storage.writer.CHECKPOINT_BYTES', 0)
         monkeypatch.setattr(publish, 'sync_filesystem', lambda fd: never.wait(0.3))
         writer.checkpoint_if_due()
         writer.prepare_to_branch()

@@ -16,7 +16,7 @@ import pytest
 from kinds import COPIES, Kept, Look
 
 import chkfs
-from chkfs import store as stores
+from chkfs.storage import store as stores
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(chkfs.__file__)))
 TARGET = drives.Drive(

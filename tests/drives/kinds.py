@@ -15,9 +15,10 @@ from typing import NamedTuple
 import drives
 import odd_things
 
-from chkfs import quote as quoting
-from chkfs import revision, tree, walk
-from chkfs import store as stores
+from chkfs.storage import revision, walk
+from chkfs.storage import store as stores
+from chkfs.text import quote as quoting
+from chkfs.text import tree
 
 
 class Look:

@@ -5,8 +5,9 @@ import re
 
 from hypothesis import strategies as st
 
-from chkfs import codec, pack, piecelist, snapshot, tree
-from chkfs import key as keys
+from chkfs.storage import codec, pack
+from chkfs.text import key as keys
+from chkfs.text import piecelist, snapshot, tree
 
 HELLO = b'hello\n'
 BLOB, NOTHING = keys.of(HELLO), keys.of(b'')

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chkfs import codec, errors, key, pack, piecelist, quote, refs, revision, snapshot, tree
-from chkfs import store as stores
+from chkfs import errors
+from chkfs.storage import codec, pack, refs, revision
+from chkfs.storage import store as stores
+from chkfs.text import key, piecelist, quote, snapshot, tree
 
 NAME = 'refs/backups/photos'
 

@@ -14,8 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chkfs import key as keys
-from chkfs import missing, pack, piecelist, snapshot
+from chkfs.restore import missing
+from chkfs.storage import pack
+from chkfs.text import key as keys
+from chkfs.text import piecelist, snapshot
 
 STATUSES = {0, 1, 2, 3, 128}
 few = settings(

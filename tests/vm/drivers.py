@@ -25,8 +25,8 @@ import kinds
 import oddities
 import operations
 
-from chkfs import revision, walk
-from chkfs import store as stores
+from chkfs.storage import revision, walk
+from chkfs.storage import store as stores
 
 REPORT = 'report'
 KINDS = {stat.S_IFREG: 'file', stat.S_IFDIR: 'dir', stat.S_IFLNK: 'link', stat.S_IFIFO: 'fifo', stat.S_IFCHR: 'char'}

@@ -11,8 +11,10 @@ import commands
 import operations
 import sizes
 
-from chkfs import checkout, errors, fsck, revision
-from chkfs import store as stores
+from chkfs import errors
+from chkfs.restore import checkout
+from chkfs.storage import fsck, revision
+from chkfs.storage import store as stores
 
 
 @contextlib.contextmanager

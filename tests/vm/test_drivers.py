@@ -20,7 +20,8 @@ import machine
 import oddities
 import pytest
 
-from chkfs import errors, tree
+from chkfs import errors
+from chkfs.text import tree
 
 KERNEL = os.environ.get('CHKFS_VM_KERNEL', os.path.join(cases.TOP, 'build', 'vm'))
 EVERYTHING = os.environ.get('CHKFS_VM') == 'everything'  # make test-vm; otherwise each driver once

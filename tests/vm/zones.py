@@ -14,8 +14,9 @@ import commands
 import operations
 from drivers import REPORT, Disk
 
-from chkfs import mounts, revision, walk
-from chkfs import store as stores
+from chkfs.storage import revision, walk
+from chkfs.storage import store as stores
+from chkfs.system import mounts
 
 TIME_NS = 1_353_624_000 * 10**9
 BIG_BYTES = 1 << 20

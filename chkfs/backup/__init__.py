@@ -1,0 +1,1 @@
+"""From a live directory to a tree in the store."""

@@ -1,0 +1,1 @@
+"""From a tree in the store to a live directory."""
