@@ -100,7 +100,7 @@ test_expect_success 'what failed is tried again in the end' '
 	wait $backup || code=$?
 	cat err
 	[ $code = 0 ]
-	grep -q "1 files could not be read wholly: they are tried again$" err
+	grep -q "1 file could not be read wholly: once more$" err
 	test_must_fail grep "cannot be read" err
 	[ "$(chkfs-cat-object drive:5)" = 55 ]
 	hide

@@ -16,6 +16,7 @@ from chkfs.backup.source import Source
 from chkfs.backup.unfinished import Unfinished
 from chkfs.storage.writer import LISTED_ABOVE, Sealed, Writer
 from chkfs.system import metadata, patience
+from chkfs.text import number
 
 BATCH_FILES = 128  # of a job for a worker; so its directories are not more than crew.MOST_DESCRIPTORS
 BATCH_BYTES = 2 << 20
@@ -84,8 +85,8 @@ class Jobs:
             self._hand_out()
         if self._crew is not None:
             self._crew.finish()
-        for number in self._lost:
-            level, indexes = self._asked.pop(number)
+        for part in self._lost:
+            level, indexes = self._asked.pop(part)
             for index in indexes:
                 found = level.entries[index]
                 level.lines[index] = self._outcomes.line(level, found, self._read_alone(level, found))
@@ -153,8 +154,8 @@ class Jobs:
             self._gatherer.tell(*results[1])
             return
         line_of = self._outcomes.line
-        for number, outcomes in results:
-            level, indexes = self._asked.pop(number)
+        for part, outcomes in results:
+            level, indexes = self._asked.pop(part)
             for index, outcome in zip(indexes, outcomes):
                 level.lines[index] = line_of(level, level.entries[index], outcome)
             self._unfinished.settle(level)
@@ -166,10 +167,10 @@ class Jobs:
             sealed, *stuck = result
             self._take(sealed)
         for parts in jobs:
-            for number, _, files in parts or ():
-                if stuck and stuck[0] == number:
-                    self._pass_over(number, [name for name, *_ in files].index(stuck[1]))
-                self._lost.append(number)
+            for part, _, files in parts or ():
+                if stuck and stuck[0] == part:
+                    self._pass_over(part, [name for name, *_ in files].index(stuck[1]))
+                self._lost.append(part)
 
     def _pass_over(self, number: int, at: int) -> None:
         """The file at that place of a part hangs, and is not asked any more."""
@@ -183,7 +184,7 @@ class Jobs:
         """What could not be read is read once more; the better reading counts."""
         self._outcomes.retries -= 1
         failed, self._outcomes.failed = self._outcomes.failed, []
-        self._account.note(f'{len(failed)} files could not be read wholly: they are tried again')
+        self._account.note(f'{number.of(len(failed), "file")} could not be read wholly: once more')
         for level, found, before in failed:
             outcome = self._read_alone(level, found)
             if type(outcome) is not str and not Outcome(*outcome).is_better_than(before):

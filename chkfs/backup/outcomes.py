@@ -9,7 +9,7 @@ from chkfs.backup.level import Level
 from chkfs.backup.lines import Lines, unread
 from chkfs.backup.reader import Outcome
 from chkfs.backup.source import Source
-from chkfs.text import quote, ranges
+from chkfs.text import number, quote, ranges
 
 
 class Outcomes:
@@ -55,7 +55,7 @@ class Outcomes:
             return '' if error.errno == errno.ENOENT else self._file_line(level, found, '', unread(error))
         if outcome.damaged:
             lost = ranges.total(outcome.damaged)
-            self._say(path, f'is damaged: {lost} bytes lost: {ranges.shorten(outcome.damaged)}')
+            self._say(path, f'is damaged: {number.of(lost, "byte")} lost: {ranges.shorten(outcome.damaged)}')
             self._result.damaged += 1
         if outcome.status is not None:
             found = self._look(scan.Status(*outcome.status), found.name, level.filesystem)
@@ -79,7 +79,7 @@ class Outcomes:
         return was if was is not None and (outcome.errno or not was.damaged) else None
 
     def _line_of_before(self, level: Level, found: scan.Found, outcome: Outcome, path: bytes, was: earlier.Text) -> str:
-        why = outcome.strerror or f'{ranges.total(outcome.damaged)} bytes lost'
+        why = outcome.strerror or f'{number.of(ranges.total(outcome.damaged), "byte")} lost'
         self._say(path, f'cannot be read as well as before: {why}: kept as it was stored then')
         self._result.damaged += bool(was.damaged)
         return self._file_line(level, found, was.bare if found.name in level.told else was.text, is_sure=False)
