@@ -172,13 +172,13 @@ class Jobs:
                     self._pass_over(part, [name for name, *_ in files].index(stuck[1]))
                 self._lost.append(part)
 
-    def _pass_over(self, number: int, at: int) -> None:
+    def _pass_over(self, part: int, at: int) -> None:
         """The file at that place of a part hangs, and is not asked any more."""
-        level, indexes = self._asked[number]
+        level, indexes = self._asked[part]
         error = patience.Hung(self._patience.seconds)
         outcome = tuple(Outcome('', errno=error.errno, strerror=error.strerror))
         level.lines[indexes[at]] = self._outcomes.line(level, level.entries[indexes[at]], outcome)
-        self._asked[number] = level, indexes[:at] + indexes[at + 1 :]
+        self._asked[part] = level, indexes[:at] + indexes[at + 1 :]
 
     def _try_again(self) -> None:
         """What could not be read is read once more; the better reading counts."""
