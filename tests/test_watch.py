@@ -25,7 +25,7 @@ def in_a_child(work, seconds=SECONDS, files=(__file__,)):
                 say(b'stuck at ' + variables['name'])
                 os._exit(0)
 
-            watch.Watch(seconds, files, 'look_at', stuck)
+            watch.Watch(seconds, files, ('look_at',), stuck)
             work(say)
         finally:
             os._exit(1)
@@ -93,7 +93,7 @@ def test_one_that_comes_back_too_late_does_nothing_any_more(monkeypatch):
     pid = os.fork()
     if pid == 0:
         try:
-            watch.Watch(SECONDS, (__file__,), 'look_at', stuck)
+            watch.Watch(SECONDS, (__file__,), ('look_at',), stuck)
             look_at(b'this', lambda: signal_after(lambda: os.read(ours, 1)))
             os._exit(1)
         finally:

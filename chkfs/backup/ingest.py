@@ -323,8 +323,7 @@ class Ingest:
     def _ask_all(self, fd: int, level: Level, entries: list[scan.Found]) -> dict[bytes, str]:
         """Name to tags of all entries."""
         names = ((found.name, None if found.kind == 'dir' else found.kind == 'file') for found in entries)
-        served = level.filesystem.type.startswith('fuse')  # by a program, which may never answer
-        open = {'open': self._source.patience.open} if served else {}
+        open = {'open': self._source.patience.open} if level.filesystem.is_served else {}
         return self._gatherer.of_listing(fd, names, level.kinds, **open)
 
     def _leave(self, fd: int, level: Level) -> None:

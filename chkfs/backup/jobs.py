@@ -11,7 +11,7 @@ from chkfs.backup import earlier, scan
 from chkfs.backup.account import Account
 from chkfs.backup.level import Level
 from chkfs.backup.outcomes import Outcomes
-from chkfs.backup.reader import Outcome, PatientReader
+from chkfs.backup.reader import Outcome, Part, PatientReader
 from chkfs.backup.source import Source
 from chkfs.backup.unfinished import Unfinished
 from chkfs.storage.writer import LISTED_ABOVE, Sealed, Writer
@@ -44,8 +44,8 @@ class Jobs:
         self._reader = PatientReader(writer, gatherer, account.tick, self._patience)
         self._crew = None
         self._sealed: list[Sealed] = []  # what the workers answered when they were asked to
-        # the batch: (number, kinds of metadata, files), descriptor; and what is known of each number
-        self._parts: list[tuple[int, int, list[tuple[bytes, int, int]]]] = []
+        # the batch, as Reader.read() has it; and what is known of each number
+        self._parts: list[Part] = []
         self._fds: list[int] = []
         self._batch_files = self._batch_bytes = self._all_files = self._all_bytes = 0
         self._asked: dict[int, tuple[Level, list[int]]] = {}  # number to directory and indexes of its entries
@@ -73,7 +73,7 @@ class Jobs:
         self._number += 1
         self._asked[self._number] = level, indexes
         level.waits_for += 1
-        self._parts.append((self._number, level.kinds_to_read, files))
+        self._parts.append((self._number, level.kinds_to_read, not level.filesystem.is_served, files))
         self._fds.append(os.dup(fd))
         self._batch_files += len(files)
         if self._batch_files >= BATCH_FILES or self._batch_bytes >= BATCH_BYTES:
@@ -167,7 +167,7 @@ class Jobs:
             sealed, *stuck = result
             self._take(sealed)
         for parts in jobs:
-            for part, _, files in parts or ():
+            for part, *_, files in parts or ():
                 if stuck and stuck[0] == part:
                     self._pass_over(part, [name for name, *_ in files].index(stuck[1]))
                 self._lost.append(part)

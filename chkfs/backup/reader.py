@@ -15,11 +15,13 @@ from chkfs.backup.contents import Contents, Former
 from chkfs.backup.scan import Status
 from chkfs.storage.writer import PACKED_BELOW, Writer
 from chkfs.system import dos, flags, holes, metadata, ntfs, statx, xattrs
+from chkfs.system.descent import share_of_descriptors
 from chkfs.system.patience import Hung, Patience
 from chkfs.text import ranges, tree
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _TRIES = 3
+_MOST_AHEAD = 128  # files
 _ASK = contents, dos, flags, holes, metadata, ntfs, rescue, statx, xattrs
 MAY_HANG = frozenset(module.__file__ for module in _ASK) | {__file__}
 _LONGEST_RANGES = 4000  # characters in a tag
@@ -50,6 +52,11 @@ class Outcome(NamedTuple):
         return ranges.total(self.damaged) < ranges.total(other.damaged)
 
 
+# files of one directory: its number, kinds of metadata, whether all may be opened before the first is read, and
+# (name, size, mtime in ns) of each
+Part = tuple[int, int, bool, list[tuple[bytes, int, int]]]
+
+
 class Reader:
     """step is called now and then while a big file is being read."""
 
@@ -58,17 +65,35 @@ class Reader:
         self._gatherer = gatherer
         self._status = statx.status
         self._flags = _OPEN | (os.O_NOATIME if os.geteuid() == 0 else 0)
+        self._ahead: dict[tuple[int, bytes], int] = {}  # (directory, name) to a file that is open already
+        self._most_ahead = share_of_descriptors(_MOST_AHEAD)
 
-    def read(
-        self, parts: list[tuple[int, int, list[tuple[bytes, int, int]]]], fds: list[int]
-    ) -> list[tuple[int, list]]:
-        """For each open directory: (number, kinds of metadata, (name, size, mtime in ns) of files).
+    def read(self, parts: list[Part], fds: list[int]) -> list[tuple[int, list]]:
+        """Reads the files of each of the open directories; gives (number, outcomes).
 
-        Gives (number, outcomes).  An outcome is the file's text, or for whatever is not plain an Outcome as a tuple.
+        An outcome is the file's text, or for whatever is not plain an Outcome as a tuple.
         """
-        return [
-            (number, [self._read(fd, kinds, *file) for file in files]) for (number, kinds, files), fd in zip(parts, fds)
-        ]
+        for (_, _, may_be_many, files), fd in zip(parts, fds):
+            if may_be_many:
+                self._open_ahead(fd, files)
+        try:
+            return [
+                (number, [self._read(fd, kinds, *file) for file in files])
+                for (number, kinds, _, files), fd in zip(parts, fds)
+            ]
+        finally:
+            for file in self._ahead.values():
+                os.close(file)
+            self._ahead = {}
+
+    def _open_ahead(self, fd: int, files: list[tuple[bytes, int, int]]) -> None:
+        """Has the system begin to read all of them: a disk is sooner done with many at once than one after another."""
+        for name, size, _ in files[: self._most_ahead - len(self._ahead)]:
+            try:
+                file = self._ahead[fd, name] = os.open(name, self._flags, dir_fd=fd)
+                os.posix_fadvise(file, 0, size, os.POSIX_FADV_WILLNEED)
+            except OSError:
+                continue  # what is wrong is found when it is read
 
     def _read(self, fd: int, kinds: int, name: bytes, size: int, mtime_ns: int) -> str | tuple:
         """The short way, for a small file with which nothing is the matter; others go the long one."""
@@ -165,6 +190,9 @@ class Reader:
         os.close(file)
 
     def _open(self, name: bytes, fd: int) -> int:
+        file = self._ahead.pop((fd, name), None)
+        if file is not None:
+            return file
         try:
             return os.open(name, self._flags, dir_fd=fd)
         except PermissionError:
@@ -180,6 +208,9 @@ class PatientReader(Reader):
         super().__init__(writer, gatherer, step)
         self._patience = patience
         self._status = statx.make_status()
+
+    def _open_ahead(self, fd: int, files: list[tuple[bytes, int, int]]) -> None:
+        """Nothing: this one reads few, and each may hang."""
 
     def _call(self, function: Callable, *arguments):
         try:

@@ -25,7 +25,7 @@ class _Worker:
         self._job = (), ()  # parts and descriptors of the one at hand
         self._beats = 0
         if read_timeout:
-            Watch(read_timeout, MAY_HANG, '_read', self._stuck, lambda: self._beats)
+            Watch(read_timeout, MAY_HANG, ('_read', '_open_ahead'), self._stuck, lambda: self._beats)
 
     def work(self, parts: list | None, fds: list[int]) -> list | tuple:
         """Reads the files of a job, as Reader.read(); a job that is None asks for what has been stored so far."""
@@ -42,7 +42,7 @@ class _Worker:
         self._beats += 1
 
     def _stuck(self, variables: dict) -> None:
-        """In another thread.  variables: of Reader._read, which gets no further."""
+        """In another thread.  variables: of a function of Reader's that is at one file, and gets no further."""
         parts, fds = self._job
         number = parts[fds.index(variables['fd'])][0]
         self._give_up((self._seal(), number, variables['name']))

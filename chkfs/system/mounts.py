@@ -116,6 +116,11 @@ class Filesystem(NamedTuple):
         return self.type not in _NO_LINKED_DIRECTORIES
 
     @property
+    def is_served(self) -> bool:
+        """Whether a program serves it, which may never answer."""
+        return self.type.startswith('fuse')
+
+    @property
     def is_read_only(self) -> bool:
         return _is_read_only(self.options)
 

@@ -17,20 +17,20 @@ _CALL = signal.SIGUSR2
 class Watch:
     """files: those of the modules whose calls may be stuck; a call from any other is waited for.
 
-    stuck is called then, in another thread, with the values of the local variables of the innermost function
-    named so; the main thread never does anything again.
+    stuck is called then, in another thread, with the values of the local variables of the innermost of the
+    functions that are named; the main thread never does anything again.
     """
 
     def __init__(
         self,
         seconds: float,
         files: Container[str],
-        function: str,
+        functions: Container[str],
         stuck: Callable[[dict], None],
         beats: Callable[[], int] = lambda: 0,
     ):
         """beats gives what is another number whenever the main thread has got on."""
-        self._seconds, self._function, self._stuck, self._beats = seconds, function, stuck, beats
+        self._seconds, self._functions, self._stuck, self._beats = seconds, functions, stuck, beats
         self._files = files
         self._main = threading.main_thread().ident
         self._turn, self._answered = threading.Lock(), threading.Event()
@@ -54,7 +54,7 @@ class Watch:
         if frame is None or frame.f_code.co_filename not in self._files:
             return None
         top, place = frame, frame.f_lasti
-        while frame is not None and frame.f_code.co_name != self._function:
+        while frame is not None and frame.f_code.co_name not in self._functions:
             frame = frame.f_back
         if frame is None:
             return None
