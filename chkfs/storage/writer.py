@@ -143,27 +143,31 @@ class Writer:
             return self.put_blocks(type, (data,))[0]
         key = hashlib.sha256(data).hexdigest()
         if type == 'blob' and size < PACKED_BELOW and not self._loose:
-            new = self._new[type]
-            if (
-                key not in new
-                and key not in self._being_published[type]
-                and (self._claims is None or self._claims.add(key))
-            ):
-                new.add(key)
-                self._small[key] = data
-                self._small_bytes += size
-                if len(self._small) == _SMALL_AT_ONCE or self._small_bytes >= pack.FRAME_BYTES:
-                    self._pack_small()
-        elif self.has(type, key, size):
-            pass
-        elif type == 'tree' and not self._loose:
-            self._put_packed(type, type, key, data)
-        else:
-            self._put_loose(type, key, data)
+            self._put_small(key, data)
+        elif not self.has(type, key, size):
+            if type == 'tree' and not self._loose:
+                self._put_packed(type, type, key, data)
+            else:
+                self._put_loose(type, key, data)
         return key
+
+    def _put_small(self, key: str, data: bytes) -> None:
+        """Keeps a small blob that no process of this run has put, until many have gathered."""
+        new = self._new['blob']
+        if key in new or key in self._being_published['blob']:
+            return
+        if self._claims is not None and not self._claims.add(key):
+            return
+        new.add(key)
+        self._small[key] = data
+        self._small_bytes += len(data)
+        if len(self._small) == _SMALL_AT_ONCE or self._small_bytes >= pack.FRAME_BYTES:
+            self._pack_small()
 
     def _pack_small(self) -> None:
         """Packs the small blobs that have gathered, but those that the store has: it is asked once for all."""
+        if not self._small:
+            return
         try:
             lacking = self._objects.lacking('blob', {key: len(data) for key, data in self._small.items()})
         except OSError as error:
