@@ -9,6 +9,7 @@ from chkfs.backup.level import Level
 from chkfs.backup.lines import Lines, unread
 from chkfs.backup.reader import Outcome
 from chkfs.backup.source import Source
+from chkfs.system import statx
 from chkfs.text import number, quote, ranges
 
 
@@ -58,7 +59,7 @@ class Outcomes:
             self._say(path, f'is damaged: {number.of(lost, "byte")} lost: {ranges.shorten(outcome.damaged)}')
             self._result.damaged += 1
         if outcome.status is not None:
-            found = self._look(scan.Status(*outcome.status), found.name, level.filesystem)
+            found = self._look(statx.Status(*outcome.status), found.name, level.filesystem)
             level.is_whole = False  # its signature is that of the listing
         if outcome.has_changed:
             return self._line_of_changed(level, found, outcome, path)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from chkfs.backup import contents, rescue
 from chkfs.backup.contents import Contents, Former
-from chkfs.backup.scan import Status
 from chkfs.storage.writer import PACKED_BELOW, Writer
 from chkfs.system import dos, flags, holes, metadata, ntfs, statx, xattrs
 from chkfs.system.descent import share_of_descriptors
@@ -35,7 +34,7 @@ class Outcome(NamedTuple):
 
     text: str
     size: int = 0
-    status: tuple | None = None  # of scan.Status, when it is another one than was listed
+    status: tuple | None = None  # of statx.Status, when it is another one than was listed
     has_changed: bool = False  # at every try
     errno: int = 0
     strerror: str = ''
@@ -93,7 +92,7 @@ class Reader:
                 file = self._ahead[fd, name] = os.open(name, self._flags, dir_fd=fd)
                 os.posix_fadvise(file, 0, size, os.POSIX_FADV_WILLNEED)
             except OSError:
-                continue  # what is wrong is found when it is read
+                pass  # what is wrong is found when it is read
 
     def _read(self, fd: int, kinds: int, name: bytes, size: int, mtime_ns: int) -> str | tuple:
         """The short way, for a small file with which nothing is the matter; others go the long one."""
@@ -142,8 +141,8 @@ class Reader:
                 if (seen.st_mtime_ns, seen.st_size) == expected and size_read == seen.st_size:
                     if before is None and not damaged:
                         return text
-                    return tuple(Outcome(text, size_read, before and tuple(Status.of(seen)), damaged=damaged))
-            return tuple(Outcome(text, size_read, tuple(Status.of(seen)), has_changed=True, damaged=damaged))
+                    return tuple(Outcome(text, size_read, before and tuple(seen), damaged=damaged))
+            return tuple(Outcome(text, size_read, tuple(seen), has_changed=True, damaged=damaged))
         except OSError as error:
             return _failure(error)
         finally:

@@ -7,7 +7,7 @@ import stat
 import struct
 from typing import NamedTuple
 
-from chkfs.system import metadata, mounts
+from chkfs.system import metadata, mounts, statx
 from chkfs.text import tree
 
 _RECORD = struct.Struct('<3q2Q')
@@ -31,25 +31,6 @@ class Found(NamedTuple):
     ctime_ns: int  # 0 where the filesystem does not keep it
     linked: tuple[int, int] | None
     links: int
-
-
-class Status(NamedTuple):
-    """The fields of os.stat_result that are looked at, by the same names; unlike that one, marshal can hold it."""
-
-    st_mode: int
-    st_ino: int
-    st_dev: int
-    st_nlink: int
-    st_uid: int
-    st_gid: int
-    st_size: int
-    st_mtime_ns: int
-    st_ctime_ns: int
-    st_rdev: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> 'Status':
-        return cls(*[getattr(status, name) for name in cls._fields])
 
 
 class Record(NamedTuple):
@@ -156,7 +137,7 @@ class Lister:
         self._shared[mode, uid, gid] = kind, text
         return kind, text
 
-    def look(self, status: os.stat_result | Status, name: bytes, filesystem: mounts.Filesystem) -> Found:
+    def look(self, status: os.stat_result | statx.Status, name: bytes, filesystem: mounts.Filesystem) -> Found:
         """The same for one entry of which there is a fresh lstat."""
         size, mtime_ns = status.st_size, status.st_mtime_ns
         ctime_ns = status.st_ctime_ns if filesystem.has_true_ctime else 0

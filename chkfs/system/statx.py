@@ -18,7 +18,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Status(NamedTuple):
-    """As os.stat_result, by the same names, and what only statx tells."""
+    """As os.stat_result, by the same names, and what only statx tells; as a plain tuple, marshal can hold it."""
 
     st_mode: int
     st_ino: int
